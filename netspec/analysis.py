@@ -1,0 +1,71 @@
+"""All that is known of one network file without running it: one call for validate, shapes and editors."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from netspec.diagnostics import Diagnostic, has_errors, sort_diagnostics
+from netspec.document import Document, from_python, read_file, read_text
+from netspec.graph import Graph, ShapedGraph, build, infer
+from netspec.network import NetworkSpec, read
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Analysis:
+    """Each stage's result (None where the one before gave nothing), and every diagnostic, in order."""
+
+    document: Document
+    spec: NetworkSpec | None
+    graph: Graph | None
+    shaped: ShapedGraph | None
+    diagnostics: tuple[Diagnostic, ...]
+
+    @property
+    def valid(self) -> bool:
+        """Whether there are no errors."""
+        return not has_errors(self.diagnostics)
+
+
+def analyse(document: Document, directory: str | None = None, dtype: str = "float32") -> Analysis:
+    """Read, resolve and shape a document; errors of one stage do not hide those of the next."""
+    found = list(document.diagnostics)
+    spec, more = read(document, directory)
+    found += more
+    if spec is None:
+        return Analysis(document, None, None, None, tuple(sort_diagnostics(found)))
+    graph, more = build(spec)
+    found += more
+    shaped = infer(graph, dtype=dtype)
+    found += shaped.diagnostics
+    return Analysis(document, spec, graph, shaped, tuple(sort_diagnostics(found)))
+
+
+def analyse_file(path: str | os.PathLike[str], dtype: str = "float32") -> Analysis:
+    """`analyse` of a file."""
+    return analyse(read_file(path), str(Path(path).parent), dtype)
+
+
+def analyse_text(text: str, name: str = "<text>", directory: str | None = None) -> Analysis:
+    """`analyse` of a text, such as an editor's."""
+    return analyse(read_text(text, name), directory)
+
+
+def analyse_mapping(mapping: Mapping[str, Any]) -> Analysis:
+    """`analyse` of Python values; layers may stand in it as objects."""
+    return analyse(from_python(_plain(dict(mapping))))
+
+
+def _plain(value: Any) -> Any:
+    from netspec.layers.base import Layer
+
+    if isinstance(value, Layer):
+        return value.to_mapping()
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value

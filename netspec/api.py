@@ -1,0 +1,94 @@
+"""The public functions: parse, validate, shapes, load."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from netspec.analysis import Analysis, analyse_file, analyse_mapping
+from netspec.diagnostics import Diagnostic, SpecError
+from netspec.network import NetworkSpec
+from netspec.runtime.network import Network
+from netspec.runtime.profile import Profile, read_profile
+
+Source = str | os.PathLike[str] | Mapping[str, Any] | NetworkSpec
+
+
+def _analyse(source: Source) -> Analysis:
+    if isinstance(source, NetworkSpec):
+        return analyse_mapping(source.to_mapping()) if source._document is None else _again(source)
+    if isinstance(source, Mapping):
+        return analyse_mapping(source)
+    return analyse_file(source)
+
+
+def _again(spec: NetworkSpec) -> Analysis:
+    from netspec.analysis import analyse
+
+    return analyse(spec._document, spec._directory)
+
+
+def _valid(source: Source) -> Analysis:
+    analysis = _analyse(source)
+    if not analysis.valid:
+        raise SpecError(analysis.diagnostics)
+    return analysis
+
+
+def parse(source: Source) -> NetworkSpec:
+    """The network of a YAML file or mapping, checked as a whole.
+
+    Raises `SpecError` with every diagnostic if anything is wrong with it.
+    """
+    spec = _valid(source).spec
+    assert spec is not None
+    return spec
+
+
+def validate(source: Source) -> list[Diagnostic]:
+    """Every diagnostic of a network file or mapping, warnings included; never raises for bad input."""
+    return list(_analyse(source).diagnostics)
+
+
+def shapes(source: Source, **inputs: Any) -> dict[str, Any]:
+    """Every layer's output shape, parameters and multiply-adds, as `netspec shapes --format json` gives it.
+
+    inputs: shapes by input name where they are known (`image=(1, 1, 28, 28)`); sizes stay symbolic
+    otherwise. Raises `SpecError` for a wrong network, `InputError` for sizes it does not take.
+    """
+    from netspec.report.shapes import shape_report
+
+    return shape_report(_valid(source), inputs)
+
+
+def load(
+    source: Source,
+    weights: str | os.PathLike[str] | Mapping[str, Any] | None = None,
+    device: str | None = None,
+    dtype: str | None = None,
+    precision: str | None = None,
+    threads: int | None = None,
+    seed: int = 0,
+    mode: str = "eval",
+    runner: str | os.PathLike[str] | Mapping[str, Any] | None = None,
+) -> Network:
+    """A network ready to run, from a path, a mapping or a `NetworkSpec`.
+
+    weights: a checkpoint's path or a mapping of names to arrays; default: the file's `weights`, else the
+    declared or torch's default initialisation, drawn from `seed`. device: "cpu"; dtype: of parameters and
+    floating inputs. Arguments win over the run profile `runner`. Raises `SpecError`, `WeightsError`,
+    `DeviceError`.
+    """
+    profile = read_profile(runner) if runner is not None else Profile(runner=1)
+    return Network(
+        _valid(source),
+        weights=weights,
+        device=device or profile.device,
+        dtype=dtype or profile.dtype,
+        precision=precision or profile.precision,
+        threads=threads if threads is not None else profile.threads,
+        batch_size=profile.batch_size,
+        seed=seed,
+        mode=mode,
+    )

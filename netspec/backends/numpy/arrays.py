@@ -1,0 +1,147 @@
+"""Memory for kernels: shared scratch, padded borders, contiguous copies, blocks that fit a cache.
+
+Scratch belongs to the context and is shared by all its kernels, which run one after the other.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from netspec.backends.base import Array, Context, Kernel
+
+CACHE_ELEMENTS = 1 << 15
+"""Elements of one block of a chain of passes: a few arrays of it stay in the second-level cache."""
+
+SCRATCH_BYTES = 1 << 26
+"""Most that one kernel takes for unfolded windows."""
+
+Block = tuple[slice, ...]
+
+
+def scratch(context: Context, name: str, shape: Sequence[int], dtype: Any) -> Array:
+    """An uninitialised contiguous array, valid during one run of one kernel.
+
+    Arrays of different `name` never overlap; those of one name share memory, in powers of two.
+    """
+    size = math.prod(shape) * np.dtype(dtype).itemsize
+    room = 1 << max(12, (size - 1).bit_length())
+    buffer = context.scratch.get((name, room))
+    if buffer is None:
+        buffer = context.scratch[name, room] = np.empty(room, np.uint8)
+    return buffer[:size].view(dtype).reshape(shape)
+
+
+def padded(
+    context: Context, shape: Sequence[int], padding: Sequence[tuple[int, int]], dtype: Any
+) -> tuple[Array, Array]:
+    """A zero-bordered array around `shape` and the view of its inside; only the inside may be written.
+
+    The border is made once: kernels with the same geometry share the array.
+    """
+    key = (f"padded {tuple(shape)} {tuple(padding)} {np.dtype(dtype)}", 0)
+    buffer = context.scratch.get(key)
+    if buffer is None:
+        sizes = [size + before + after for size, (before, after) in zip(shape, padding, strict=True)]
+        buffer = context.scratch[key] = np.zeros(sizes, dtype)
+    inside = tuple(slice(before, before + size) for size, (before, _) in zip(shape, padding, strict=True))
+    return buffer, buffer[inside]
+
+
+def viewed(array: Array, shape: Sequence[int]) -> Array | None:
+    """`array` reshaped without a copy, or None."""
+    result = array.reshape(shape)
+    if array.flags.c_contiguous or array.size == 0 or np.may_share_memory(result, array):
+        return result
+    return None
+
+
+def compact(
+    context: Context, name: str, array: Array, shape: Sequence[int] | None = None
+) -> tuple[Array, list[Kernel]]:
+    """An input as a C-contiguous array of `shape`, and the steps that refresh it before each run."""
+    shape = array.shape if shape is None else shape
+    if array.flags.c_contiguous:
+        return array.reshape(shape), []
+    copy = scratch(context, name, array.shape, array.dtype)
+    return copy.reshape(shape), [partial(np.copyto, copy, array)]
+
+
+def collected(
+    context: Context, name: str, array: Array, shape: Sequence[int] | None = None
+) -> tuple[Array, list[Kernel]]:
+    """The same for an output: the steps write the contiguous array back after each run."""
+    shape = array.shape if shape is None else shape
+    if array.flags.c_contiguous:
+        return array.reshape(shape), []
+    copy = scratch(context, name, array.shape, array.dtype)
+    return copy.reshape(shape), [partial(np.copyto, array, copy)]
+
+
+def sequence(*parts: Iterable[Callable[[], Any]]) -> Kernel:
+    """One kernel that runs all steps in order."""
+    steps = [step for part in parts for step in part]
+
+    def run() -> None:
+        for step in steps:
+            step()
+
+    return run
+
+
+def blocks(shape: Sequence[int], limit: int, keep: Sequence[int] = ()) -> list[Block]:
+    """Cut an array of `shape` into slices of at most `limit` elements where possible.
+
+    Outer axes are cut first and inner ones stay whole, so that a block of a contiguous array is
+    contiguous when nothing is kept. Axes in `keep` are never cut.
+    """
+    if math.prod(shape) == 0:
+        return []
+    cuts: list[Block] = [()]
+    for axis, size in enumerate(shape):
+        inner = math.prod(shape[axis + 1 :])
+        outer = math.prod(shape[kept] for kept in keep if kept < axis)
+        step = size if axis in keep else min(size, max(1, limit // max(1, inner * outer)))
+        pieces = [slice(start, min(start + step, size)) for start in range(0, size, step)]
+        cuts = [(*cut, piece) for cut in cuts for piece in pieces]
+    return cuts
+
+
+def extent(block: Block) -> tuple[int, ...]:
+    """The shape of a block."""
+    return tuple(piece.stop - piece.start for piece in block)
+
+
+def tap(count: int, offset: int, stride: int, limit: int) -> tuple[slice, slice]:
+    """Which i of `count` have 0 <= i * stride + offset < limit, and those places themselves."""
+    first = max(0, -(offset // stride))
+    last = min(count, (limit - 1 - offset) // stride + 1)
+    if last <= first:
+        return slice(0, 0), slice(0, 0)
+    return slice(first, last), slice(first * stride + offset, (last - 1) * stride + offset + 1, stride)
+
+
+def along(axis: int, piece: slice | int) -> tuple[Any, ...]:
+    """The index that takes `piece` of `axis` and everything of the axes before."""
+    return (slice(None),) * axis + (piece,)
+
+
+def reshaped(array: Array, shape: Sequence[int]) -> Array:
+    """`array` with axes split or merged where that needs no copy; the caller knows that it does not."""
+    result = viewed(array, shape)
+    assert result is not None
+    return result
+
+
+def gemm_ready(array: Array) -> bool:
+    """Whether BLAS can read the last two axes in place; NumPy's own loop for others is slow."""
+    rows, columns = array.shape[-2:]
+    step = array.itemsize
+    row, column = array.strides[-2:]
+    plain = column == step and row % step == 0 and row >= columns * step
+    turned = row == step and column % step == 0 and column >= rows * step
+    return bool(plain or turned)

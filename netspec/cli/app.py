@@ -1,0 +1,176 @@
+"""The commands and their options; what they do is in the neighbouring files, imported when called."""
+
+from __future__ import annotations
+
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(
+    name="netspec",
+    help="Neural networks written down in YAML with torch.nn's names: checked, shaped and run without a framework.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+class Format(str, Enum):
+    """Renderings of diagnostics."""
+
+    text = "text"
+    json = "json"
+    github = "github"
+
+
+class TableFormat(str, Enum):
+    """Renderings of tables."""
+
+    table = "table"
+    json = "json"
+    markdown = "markdown"
+
+
+class Kind(str, Enum):
+    """Files that have a schema."""
+
+    network = "network"
+    runner = "runner"
+
+
+class Dtype(str, Enum):
+    """Types that a network can run in."""
+
+    float16 = "float16"
+    float32 = "float32"
+    float64 = "float64"
+    complex64 = "complex64"
+    complex128 = "complex128"
+
+
+class Precision(str, Enum):
+    """How exact float32 has to be."""
+
+    high = "high"
+    highest = "highest"
+
+
+class Mode(str, Enum):
+    """Behaviour of BatchNorm, Dropout and RReLU."""
+
+    eval = "eval"
+    train = "train"
+
+
+def _version(show: bool) -> None:
+    if show:
+        from netspec import __version__
+
+        print(f"netspec {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and leave.", callback=_version, is_eager=True)
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def validate(
+    files: Annotated[list[Path], typer.Argument(help="Network files (or run profiles).", metavar="FILE...")],
+    weights: Annotated[Path | None, typer.Option(help="A checkpoint that must fit the network.")] = None,
+    format: Annotated[Format, typer.Option(help="How to print what was found.")] = Format.text,
+) -> None:
+    """Check files: every error in every file, with line and column."""
+    from netspec.cli.validate import run_validate
+
+    raise typer.Exit(run_validate(files, weights, format.value))
+
+
+@app.command()
+def shapes(
+    file: Annotated[Path, typer.Argument(help="A network file.", metavar="FILE")],
+    input: Annotated[
+        list[str] | None, typer.Option(help="Shape of an input, such as 1,3,224,224.", metavar="[NAME=]SHAPE")
+    ] = None,
+    format: Annotated[TableFormat, typer.Option(help="How to print it.")] = TableFormat.table,
+) -> None:
+    """Show every layer's output shape, parameters, multiply-adds and memory, and the sizes that are allowed."""
+    from netspec.cli.shapes import run_shapes
+
+    run_shapes(file, input or [], format.value)
+
+
+@app.command()
+def run(
+    file: Annotated[Path, typer.Argument(help="A network file.", metavar="FILE")],
+    input: Annotated[
+        list[str] | None,
+        typer.Option(
+            help=".npy, .npz, a picture, a folder or a quoted glob of them; NAME= where there are several inputs.",
+            metavar="[NAME=]PATH",
+        ),
+    ] = None,
+    weights: Annotated[Path | None, typer.Option(help="A checkpoint: .safetensors or .npz.")] = None,
+    output: Annotated[
+        str | None,
+        typer.Option(help="Where to write; - is standard output. Default: output.npy, .npz for several.", metavar="PATH"),
+    ] = None,
+    tap: Annotated[list[str] | None, typer.Option(help="Also write this layer's output.", metavar="LAYER")] = None,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda or cuda:N.")] = None,
+    dtype: Annotated[Dtype | None, typer.Option(help="Type of parameters and floating inputs.")] = None,
+    precision: Annotated[Precision | None, typer.Option(help="highest: only exact forms of float32.")] = None,
+    batch_size: Annotated[int | None, typer.Option(min=1, help="Rows of the first axis to run at a time.")] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="Threads of the matrix products.")] = None,
+    mode: Annotated[Mode, typer.Option(help="train: batch statistics and dropout.")] = Mode.eval,
+    seed: Annotated[int, typer.Option(min=0, help="Of random weights and of dropout.")] = 0,
+    runner: Annotated[Path | None, typer.Option(help="A run profile; flags win over it.")] = None,
+) -> None:
+    """Run a network on arrays or pictures and write its outputs."""
+    from netspec.cli.run import Options, run_network
+
+    run_network(
+        Options(
+            file=file,
+            inputs=tuple(input or ()),
+            weights=weights,
+            output=output,
+            taps=tuple(tap or ()),
+            device=device,
+            dtype=dtype.value if dtype else None,
+            precision=precision.value if precision else None,
+            batch_size=batch_size,
+            threads=threads,
+            mode=mode.value,
+            seed=seed,
+            runner=runner,
+        )
+    )
+
+
+@app.command()
+def schema(
+    kind: Annotated[Kind, typer.Option(help="Which files it is for.")] = Kind.network,
+    output: Annotated[Path | None, typer.Option(help="Where to write; default: standard output.")] = None,
+) -> None:
+    """Write the JSON Schema for editors."""
+    from netspec.cli.reference import run_schema
+
+    run_schema(kind.value, output)
+
+
+@app.command()
+def layers(
+    type: Annotated[str | None, typer.Argument(help="A layer type.", metavar="[TYPE]")] = None,
+) -> None:
+    """Show the layer types, or one type's parameters, shapes and an example."""
+    from netspec.cli.reference import run_layers
+
+    run_layers(type)

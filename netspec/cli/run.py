@@ -1,0 +1,221 @@
+"""`netspec run`."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from netspec.api import load
+from netspec.diagnostics import InputError
+from netspec.interop.arrays import read_input
+from netspec.interop.files import write_npy, write_npz
+from netspec.report.tables import Table
+from netspec.runtime.batches import batch_ranges, run_batches
+from netspec.runtime.network import Network
+
+ROWS_SHOWN = 10
+"""Rows of a labelled output whose best classes are printed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """The arguments of the command."""
+
+    file: Path
+    inputs: tuple[str, ...]
+    weights: Path | None
+    output: str | None
+    taps: tuple[str, ...]
+    device: str | None
+    dtype: str | None
+    precision: str | None
+    batch_size: int | None
+    threads: int | None
+    mode: str
+    seed: int
+    runner: Path | None
+
+
+def run_network(options: Options) -> None:
+    """Load, run, print, write."""
+    with _notes_on_stderr():
+        net = load(
+            options.file,
+            weights=options.weights,
+            device=options.device,
+            dtype=options.dtype,
+            precision=options.precision,
+            threads=options.threads,
+            seed=options.seed,
+            mode=options.mode,
+            runner=options.runner,
+        )
+        wanted = net.wanted(options.taps)
+        target = _target(options.output, list(wanted))
+        arrays = dict(_input(text, net) for text in options.inputs)
+        batch_size = options.batch_size or net.batch_size
+        screen = sys.stderr if options.output == "-" else sys.stdout
+        if batch_size is not None:
+            ranges = batch_ranges(net, arrays, options.taps, batch_size)
+            with _progress(len(ranges)) as advance:
+                results = run_batches(net, arrays, options.taps, ranges, target, advance)
+        else:
+            results = net.run(arrays, taps=options.taps)
+        print(describe(results), file=screen)
+        for text in best_classes(net, results):
+            print(text, file=screen)
+        _write(target, results, options)
+        if target is not None:
+            print(f"wrote {target}", file=screen)
+
+
+# --- inputs -----------------------------------------------------------------------------------------
+
+
+def _input(text: str, net: Network) -> tuple[str, Any]:
+    names = list(net._graph.inputs)
+    head, equals, rest = text.partition("=")
+    if equals and head in names:
+        name, path = head, rest
+    elif equals and head.isidentifier() and not Path(text).exists():
+        from netspec.diagnostics import did_you_mean
+
+        advice = did_you_mean(head, names) or f"the inputs are {', '.join(names)}"
+        raise InputError(f"--input {text}: the network has no input `{head}`; {advice}")
+    elif len(names) == 1:
+        name, path = names[0], text
+    else:
+        raise InputError(f"--input {text}: say which input it is: {', '.join(f'{n}={text}' for n in names)}")
+    spec = net._graph.inputs[name]
+    assert spec is not None
+    return name, read_input(path, spec.shape, name)
+
+
+# --- outputs ----------------------------------------------------------------------------------------
+
+
+def _target(output: str | None, names: Sequence[str]) -> Path | None:
+    """The file to write, checked before any work; None: standard output."""
+    if output == "-":
+        return None
+    path = Path(output) if output else Path("output.npz" if len(names) > 1 else "output.npy")
+    if path.suffix == ".npy" and len(names) > 1:
+        raise typer.BadParameter(
+            f"{path} holds one array, there are {len(names)} ({', '.join(names)}): write to a .npz file",
+            param_hint="--output",
+        )
+    if path.suffix not in (".npy", ".npz"):
+        raise typer.BadParameter(f"expected a .npy or .npz file, got {path}", param_hint="--output")
+    if path.is_dir():
+        raise InputError(f"{path} is a folder")
+    if not path.parent.is_dir():
+        raise InputError(f"the folder {path.parent} does not exist")
+    return path
+
+
+def _write(target: Path | None, results: Mapping[str, Any], options: Options) -> None:
+    try:
+        if target is None:
+            import io
+
+            import numpy as np
+
+            data = io.BytesIO()
+            if len(results) > 1:
+                np.savez(data, allow_pickle=False, **results)
+            else:
+                np.save(data, next(iter(results.values())), allow_pickle=False)
+            sys.stdout.buffer.write(data.getvalue())
+            sys.stdout.buffer.flush()
+        elif target.suffix == ".npz":
+            write_npz(target, dict(results))
+        elif not getattr(next(iter(results.values())), "already_written", False):
+            write_npy(target, next(iter(results.values())))
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise InputError(f"cannot write {target}: {error.strerror or error}") from None
+
+
+def describe(results: Mapping[str, Any]) -> str:
+    """A table: each output's name, shape, dtype and range."""
+    import numpy as np
+
+    table = Table(("output", "shape", "dtype", "min", "max"), "lllrr")
+    for name, array in results.items():
+        low = high = ""
+        if array.size and array.dtype.kind != "c":
+            numbers = array.astype("f8") if array.dtype.kind == "f" else array
+            finite = numbers[~np.isnan(numbers)] if array.dtype.kind == "f" else numbers
+            if finite.size:
+                low, high = _number(finite.min()), _number(finite.max())
+            if finite.size < array.size:
+                high += f" ({array.size - finite.size} NaN)"
+        table.add(name, str(list(array.shape)), str(array.dtype), low, high)
+    return table.text()
+
+
+def _number(value: Any) -> str:
+    return f"{value:.6g}" if value.dtype.kind == "f" else str(value)
+
+
+def best_classes(net: Network, results: Mapping[str, Any]) -> Iterator[str]:
+    """For outputs with labels: the best five of the first rows."""
+    declared = net.spec.outputs or {}
+    for name, output in declared.items():
+        if not output.labels or name not in results:
+            continue
+        array = results[name]
+        labels = [str(label) for label in output.labels]
+        if not array.shape or array.shape[-1] != len(labels):
+            yield f"{name}: {len(labels)} labels do not fit the shape {list(array.shape)}"
+            continue
+        rows = array.reshape(-1, len(labels))
+        for index, row in enumerate(rows[:ROWS_SHOWN]):
+            order = (-row.astype("f8")).argsort(kind="stable")[:5]
+            best = ", ".join(f"{labels[i]} {row[i]:.4g}" for i in order)
+            yield f"{name}[{index}]: {best}"
+        if len(rows) > ROWS_SHOWN:
+            yield f"{name}: {len(rows) - ROWS_SHOWN} more rows"
+
+
+# --- the terminal -----------------------------------------------------------------------------------
+
+
+@contextmanager
+def _notes_on_stderr() -> Iterator[None]:
+    """The library's notes (casts, random weights) as lines on standard error."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("note: %(message)s"))
+    log = logging.getLogger("netspec")
+    level, propagate = log.level, log.propagate
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    log.propagate = False
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        log.setLevel(level)
+        log.propagate = propagate
+
+
+@contextmanager
+def _progress(total: int) -> Iterator[Callable[[], None]]:
+    """A progress bar on a terminal, nothing elsewhere."""
+    if not sys.stderr.isatty() or total < 2:
+        yield lambda: None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True)) as bar:
+        task = bar.add_task("batches", total=total)
+        yield lambda: bar.advance(task)

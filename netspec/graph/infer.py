@@ -1,0 +1,176 @@
+"""Types of every tensor, symbolic or for given sizes, and the conditions on the sizes.
+
+One pass in order. A layer that refuses its inputs is reported once; what comes after it is of unknown
+type, is not reported again, and hides nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from netspec.diagnostics import Diagnostic, Note, format_path
+from netspec.graph.model import INPUT, Graph, Node, ShapedGraph, TensorRef
+from netspec.layers.base import Call, Layer, ShapeError, State
+from netspec.layers.tensor import COMPLEX_OF, TensorType, is_complex, is_float
+from netspec.network import InputSpec
+from netspec.network.read import _instance_notes
+from netspec.symbolic import ConstraintSet, Dim, symbol
+
+
+def infer(
+    graph: Graph,
+    *,
+    dtype: str = "float32",
+    training: bool = False,
+    sizes: Mapping[str, tuple[int, ...]] | None = None,
+) -> ShapedGraph:
+    """Infer every type; `sizes` are concrete shapes of (some) inputs, which fix their symbols."""
+    return _Inference(graph, dtype, training, sizes or {}).run()
+
+
+class _Inference:
+    def __init__(self, graph: Graph, dtype: str, training: bool, sizes: Mapping[str, tuple[int, ...]]) -> None:
+        self.graph = graph
+        self.dtype = dtype
+        self.training = training
+        self.constraints = ConstraintSet()
+        self.diagnostics: list[Diagnostic] = []
+        self.symbols: dict[str, Dim] = {}
+        for name, spec in graph.inputs.items():
+            shape = spec.shape if spec is not None else ()
+            for axis, dim in enumerate(shape):
+                if isinstance(dim, str):
+                    given = sizes[name][axis] if name in sizes else None
+                    if given is not None:
+                        self.symbols[dim] = given
+                    else:
+                        self.symbols.setdefault(dim, symbol(dim))
+        self.inputs = {name: self.input_type(spec) for name, spec in graph.inputs.items()}
+
+    def input_type(self, spec: InputSpec | None) -> TensorType | None:
+        if spec is None:
+            return None
+        shape = tuple(self.symbols[d] if isinstance(d, str) else d for d in spec.shape)
+        return TensorType(shape, run_dtype(spec.dtype, self.dtype))
+
+    def run(self) -> ShapedGraph:
+        layers: list[Layer | None] = []
+        types: list[dict[str, TensorType] | None] = []
+        shared: dict[str, Layer] = {}
+        for node in self.graph.nodes:
+            layer, outputs = self.node(node, types, shared)
+            layers.append(layer)
+            types.append(outputs)
+        return ShapedGraph(
+            self.graph, self.dtype, tuple(layers), self.inputs, tuple(types),
+            self.constraints, self.symbols, tuple(self.diagnostics),
+        )  # fmt: skip
+
+    def node(
+        self, node: Node, types: list[dict[str, TensorType] | None], shared: dict[str, Layer]
+    ) -> tuple[Layer | None, dict[str, TensorType] | None]:
+        """The completed layer and the types of its outputs."""
+        layer = node.layer
+        arriving = [self.tensor(ref, types, node) for ref in node.inputs]
+        size_of = self.tensor(node.size_of, types, node) if node.size_of is not None else None
+        if layer is None or any(t is None for t in arriving) or (node.size_of is not None and size_of is None):
+            return layer, None
+        inputs = tuple(t for t in arriving if t is not None)
+        call = Call(inputs, self.constraints, self.dtype, self.training, size_of, self.symbols)
+        try:
+            layer = shared.get(node.state_path) if node.state_path != node.path else None
+            layer = layer or node.layer.complete(call)  # type: ignore[union-attr]
+            result = layer.infer(call)
+            layer.check_init(call)
+        except ShapeError as error:
+            self.report(error, node, inputs, "error")
+            return layer or node.layer, None
+        finally:
+            for warning in call.warnings:
+                self.report(warning, node, inputs, "warning")
+        shared[node.path] = layer
+        outputs = result if isinstance(result, tuple) else (result,)
+        ports = layer.ports()
+        names = ports if ports is not None else tuple(map(str, range(len(outputs))))
+        return layer, dict(zip(names, outputs, strict=True))
+
+    def tensor(
+        self, ref: TensorRef, types: list[dict[str, TensorType] | None], node: Node
+    ) -> TensorType | None:
+        """The type that arrives through an edge; a numbered port that does not exist is reported here."""
+        if ref.node == INPUT:
+            return self.inputs[ref.port]
+        if ref.node < 0:
+            return None
+        outputs = types[ref.node]
+        if outputs is not None and ref.port not in outputs:
+            self.diagnostics.append(
+                Diagnostic(
+                    "unknown-reference",
+                    "error",
+                    f"`{self.graph.nodes[ref.node].path}` has {len(outputs)} outputs (0 to {len(outputs) - 1}), "
+                    f"there is no {ref.port}",
+                    node.origin.find("inputs")[0],
+                    format_path(node.origin.path),
+                    (Note("it is here", self.graph.place(ref)), *_instance_notes(node.origin)),
+                )
+            )
+            return None
+        return outputs[ref.port] if outputs is not None else None
+
+    def report(self, error: ShapeError, node: Node, inputs: tuple[TensorType, ...], severity: str) -> None:
+        """A layer's refusal with its places: the parameter, the producers, the instance."""
+        assert node.layer is not None
+        parameter = error.parameter
+        if parameter is None and error.inputs and len(node.inputs) > 1:
+            parameter = "inputs"
+        span, path = node.origin.find(parameter)
+        notes = [Note(text) for text in error.notes]
+        seen: set[TensorRef] = set()
+        for index in error.inputs:
+            if index < len(node.inputs) and node.inputs[index] not in seen:
+                ref = node.inputs[index]
+                seen.add(ref)
+                label, shape = self.graph.label(ref), inputs[index]
+                kind = "input" if ref.node == INPUT else self.producer(ref)
+                notes.append(Note(f"`{label}` ({kind}) gives {shape} {shape.dtype}", self.graph.place(ref)))
+        self.diagnostics.append(
+            Diagnostic(
+                error.code,
+                "error" if severity == "error" else "warning",
+                f"{node.layer.type_name} `{node.path}`: {error.message}",
+                span,
+                format_path(path),
+                (*notes, *_instance_notes(node.origin)),
+                error.help,
+            )
+        )
+
+    def producer(self, ref: TensorRef) -> str:
+        layer = self.graph.nodes[ref.node].layer
+        return layer.type_name if layer is not None else "layer"
+
+
+def run_dtype(declared: str, dtype: str) -> str:
+    """The dtype in which an input of a declared dtype runs: floats take the network's width."""
+    if is_float(declared):
+        return dtype
+    if is_complex(declared):
+        return dtype if is_complex(dtype) else COMPLEX_OF[dtype]
+    return declared
+
+
+def states_of(shaped: ShapedGraph) -> dict[str, State]:
+    """Every array of the network by its state-dict key, shared ones once, in order."""
+    found: dict[str, State] = {}
+    for node, layer in zip(shaped.graph.nodes, shaped.layers, strict=True):
+        if layer is None or node.path != node.state_path:
+            continue
+        for state in layer.states():
+            found[state_key(node.state_path, state.name)] = state
+    return found
+
+
+def state_key(path: str, name: str) -> str:
+    """`conv1.weight`; a Parameter's key is its own path."""
+    return f"{path}.{name}" if name else path

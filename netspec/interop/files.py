@@ -1,0 +1,43 @@
+"""Writing files so that nothing half-written is ever left under the final name."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
+
+
+@contextlib.contextmanager
+def write_beside(path: Path) -> Iterator[IO[bytes]]:
+    """A binary file beside `path` that takes its name when all has gone well, and vanishes otherwise."""
+    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent or Path())
+    try:
+        with os.fdopen(handle, "wb") as file:
+            yield file
+        mask = os.umask(0)
+        os.umask(mask)
+        os.chmod(temporary, 0o666 & ~mask)
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise
+
+
+def write_npy(path: Path, array: Any) -> None:
+    """One array as .npy."""
+    import numpy as np
+
+    with write_beside(path) as file:
+        np.save(file, array, allow_pickle=False)
+
+
+def write_npz(path: Path, arrays: dict[str, Any]) -> None:
+    """Several arrays as .npz."""
+    import numpy as np
+
+    with write_beside(path) as file:
+        np.savez(file, allow_pickle=False, **arrays)

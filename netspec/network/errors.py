@@ -1,0 +1,156 @@
+"""Pydantic's findings as diagnostics: where in the text, what was expected, what is nearest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from netspec.diagnostics import Diagnostic, Note, Span, SpecError, did_you_mean, format_path, nearest
+from netspec.document import Broken, Mapping, Node, walk_path
+
+
+def diagnostics_of(
+    error: ValidationError,
+    model: type[BaseModel],
+    what: str,
+    node: Node | None,
+    path: tuple[str | int, ...],
+    *,
+    options: Sequence[str] = (),
+    complete: bool = True,
+    notes: tuple[Note, ...] = (),
+) -> Iterable[Diagnostic]:
+    """One diagnostic for each finding about `what` (a type's name), which stands at `node`.
+
+    options: the keys that are valid there. complete False: the text breaks off, so nothing is missing.
+    """
+    findings = error.errors(include_url=False, include_input=True)
+    unknown = [str(f["loc"][-1]) for f in findings if f["type"] == "extra_forbidden" and len(f["loc"]) == 1]
+    for finding in findings:
+        loc = tuple(p for p in finding["loc"] if isinstance(p, str | int))
+        context: dict[str, Any] = finding.get("ctx") or {}
+        kind = finding["type"]
+        if kind == "missing":
+            parameter = str(loc[-1])
+            misspelt = [word for word in unknown if nearest(word, options) == [parameter]]
+            if not complete or misspelt:
+                continue
+            yield Diagnostic(
+                "missing-key" if not loc[:-1] and what == "the network" else "missing-parameter",
+                "error",
+                f"{what} needs `{parameter}`",
+                _entry_span(node),
+                format_path(path),
+                notes,
+                _purpose(model, parameter),
+            )
+        elif kind == "extra_forbidden":
+            key = str(loc[-1])
+            yield unknown_key(what, key, options, node, (*path, *loc), loc, notes)
+        else:
+            if "field" in context:
+                loc = (*loc, context["field"])
+            code = kind if "-" in kind else _CODES.get(kind, "wrong-type")
+            message = finding["msg"] if "-" in kind else _plain(finding)
+            label = f"`{format_path(loc)}`: " if loc else ""
+            span, found = _value_span(node, loc)
+            yield Diagnostic(
+                code,
+                "error",
+                label + message,
+                span,
+                format_path((*path, *found)),
+                notes,
+                context.get("help") or _suggestion(context),
+            )
+
+
+def unknown_key(
+    what: str,
+    key: str,
+    options: Sequence[str],
+    node: Node | None,
+    path: tuple[str | int, ...],
+    loc: tuple[str | int, ...],
+    notes: tuple[Note, ...] = (),
+) -> Diagnostic:
+    """A key that is not known there."""
+    parent = walk_path(node, loc[:-1])
+    key_node = parent.key_node(key) if isinstance(parent, Mapping) else None
+    advice = did_you_mean(key, options)
+    if advice is None and options:
+        shown = ", ".join(options[:12]) + (", ..." if len(options) > 12 else "")
+        advice = f"known here: {shown}"
+    word = "parameter" if what not in ("the network", "an entry") else "key"
+    return Diagnostic(
+        "unknown-key",
+        "error",
+        f"{what} has no {word} `{key}`",
+        key_node.span if key_node is not None else None,
+        format_path(path),
+        notes,
+        advice,
+    )
+
+
+def spec_error(model: type[BaseModel], error: ValidationError) -> SpecError:
+    """The error of a layer that was built in Python."""
+    name = getattr(model, "type_name", model.__name__)
+    options = list(model.model_fields)
+    return SpecError(list(diagnostics_of(error, model, name, None, (name,), options=options)))
+
+
+_CODES = {"string_type": "wrong-type", "list_type": "wrong-type", "dict_type": "wrong-type"}
+_WORDS = {
+    "string_type": "a text",
+    "list_type": "a list",
+    "dict_type": "a mapping",
+    "int_type": "an integer",
+    "float_type": "a number",
+    "bool_type": "true or false",
+}
+
+
+def _plain(finding: Any) -> str:
+    from netspec.layers.parameters import describe
+
+    expected = _WORDS.get(finding["type"])
+    return f"expected {expected}, got {describe(finding['input'])}" if expected else str(finding["msg"])
+
+
+def _suggestion(context: dict[str, Any]) -> str | None:
+    if "word" not in context:
+        return None
+    return did_you_mean(str(context["word"]), context["options"]) or (
+        "one of " + ", ".join(map(str, context["options"]))
+    )
+
+
+def _entry_span(node: Node | None) -> Span | None:
+    """The place of an entry as a whole: its `type`, so that a long mapping is not underlined."""
+    if isinstance(node, Mapping):
+        for key in ("type", "block", "name"):
+            value = node.get(key)
+            if value is not None and not isinstance(value, Broken):
+                return value.span
+        if len(node) and node.entries[0].key.span is not None:
+            return node.entries[0].key.span
+    return node.span if node is not None else None
+
+
+def _value_span(node: Node | None, loc: tuple[str | int, ...]) -> tuple[Span | None, tuple[str | int, ...]]:
+    """The deepest value on the way that exists: some locations name what is not written."""
+    for length in range(len(loc), 0, -1):
+        found = walk_path(node, loc[:length])
+        if found is not None:
+            return found.span, loc[:length]
+    return _entry_span(node), ()
+
+
+def _purpose(model: type[BaseModel], parameter: str) -> str | None:
+    from netspec.layers.documentation import field_docs
+
+    text = field_docs(model).get(parameter)
+    return f"{parameter}: {text[0].lower()}{text[1:].rstrip('.')}" if text else None

@@ -1,0 +1,1 @@
+"""Networks that run: weights, inputs, batches, run profiles."""

@@ -1,0 +1,94 @@
+"""Layers of a network that runs: names, shapes, weights to read and assign."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from netspec.diagnostics import WeightsError
+from netspec.layers.tensor import TensorType
+from netspec.runtime import weights as state_of
+
+if TYPE_CHECKING:
+    from netspec.runtime.network import Network
+
+
+class BoundLayer:
+    """A view of one layer or group of a network; parameters are attributes."""
+
+    def __init__(self, network: Network, name: str) -> None:
+        self.__dict__["_network"] = network
+        self.__dict__["name"] = name
+
+    @property
+    def _indices(self) -> list[int]:
+        name = self.name
+        nodes = self._network._graph.nodes
+        return [n.index for n in nodes if n.path == name or n.path.startswith(f"{name}.")]
+
+    @property
+    def type(self) -> str:
+        """The layer's type, or "Sequential" for a group."""
+        index = self._indices[0]
+        node = self._network._graph.nodes[index]
+        return node.layer.type_name if node.path == self.name and node.layer is not None else "Sequential"
+
+    @property
+    def output_shape(self) -> tuple[Any, ...]:
+        """Shape of the first output: ints and expressions over the named sizes."""
+        ref = self._network.tensor(self.name)
+        tensor = self._network._shaped.type_of(ref)
+        assert isinstance(tensor, TensorType)
+        return tensor.shape
+
+    def parameters(self) -> dict[str, Any]:
+        """Parameters (not buffers) by their names within the layer."""
+        return {
+            name: self._network._backend.to_numpy(self._network._arrays[key])
+            for name, key in self._keys()
+            if not self._network._states[key].buffer
+        }
+
+    def _keys(self) -> Iterator[tuple[str, str]]:
+        paths = {self._network._graph.nodes[i].state_path for i in self._indices}
+        for key in self._network._arrays:
+            if key in paths:
+                yield key, key
+            elif any(key.startswith(f"{path}.") for path in paths):
+                yield key.removeprefix(f"{self.name}."), key
+
+    def _key(self, name: str) -> str | None:
+        return next((key for local, key in self._keys() if local == name), None)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        key = self._key(name)
+        if key is not None:
+            return self._network._backend.to_numpy(self._network._arrays[key])
+        child = f"{self.name}.{name}"
+        if any(n.path == child or n.path.startswith(child + ".") for n in self._network._graph.nodes):
+            return BoundLayer(self._network, child)
+        index = self._indices[0]
+        layer = self._network._shaped.layers[index]
+        if layer is not None and name in type(layer).model_fields:
+            return getattr(layer, name)
+        raise AttributeError(f"layer {self.name} ({self.type}) has no {name!r}")
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Assign a parameter: its shape must fit, and its dtype must be convertible."""
+        from netspec.runtime.network import _as_array
+
+        key = self._key(name)
+        if key is None:
+            known = ", ".join(local for local, _ in self._keys()) or "no parameters"
+            raise AttributeError(f"layer {self.name} ({self.type}) has no parameter {name!r}; it has {known}")
+        array = _as_array(name, value)
+        state = self._network._states[key]
+        difference = state_of.compare({key: state}, {key: array})
+        if difference:
+            raise WeightsError(difference.text(f"the array assigned to {self.name}.{name}"))
+        self._network._set_arrays({key: state_of.converted(key, state, array, self._network.dtype)})
+
+    def __repr__(self) -> str:
+        return f"<{self.type} {self.name}: {list(self.output_shape)}>"
