@@ -54,9 +54,19 @@ def analyse_text(text: str, name: str = "<text>", directory: str | None = None) 
     return analyse(read_text(text, name), directory)
 
 
-def analyse_mapping(mapping: Mapping[str, Any]) -> Analysis:
+def analyse_mapping(mapping: Mapping[str, Any], dtype: str = "float32") -> Analysis:
     """`analyse` of Python values; layers may stand in it as objects."""
-    return analyse(from_python(_plain(dict(mapping))))
+    return analyse(from_python(_plain(dict(mapping))), None, dtype)
+
+
+def analyse_spec(spec: NetworkSpec, dtype: str = "float32") -> Analysis:
+    """`analyse` of a network that was read (or built) before."""
+    if spec._document is not None:
+        return analyse(spec._document, spec._directory, dtype)
+    graph, found = build(spec)
+    shaped = infer(graph, dtype=dtype)
+    found = [*found, *shaped.diagnostics]
+    return Analysis(from_python(None), spec, graph, shaped, tuple(sort_diagnostics(found)))
 
 
 def _plain(value: Any) -> Any:

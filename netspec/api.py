@@ -6,31 +6,25 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from netspec.analysis import Analysis, analyse_file, analyse_mapping
+from netspec.analysis import Analysis, analyse_file, analyse_mapping, analyse_spec
 from netspec.diagnostics import Diagnostic, SpecError
 from netspec.network import NetworkSpec
-from netspec.runtime.network import Network
+from netspec.runtime.network import Network, check_dtype
 from netspec.runtime.profile import Profile, read_profile
 
 Source = str | os.PathLike[str] | Mapping[str, Any] | NetworkSpec
 
 
-def _analyse(source: Source) -> Analysis:
+def _analyse(source: Source, dtype: str = "float32") -> Analysis:
     if isinstance(source, NetworkSpec):
-        return analyse_mapping(source.to_mapping()) if source._document is None else _again(source)
+        return analyse_spec(source, dtype)
     if isinstance(source, Mapping):
-        return analyse_mapping(source)
-    return analyse_file(source)
+        return analyse_mapping(source, dtype)
+    return analyse_file(source, dtype)
 
 
-def _again(spec: NetworkSpec) -> Analysis:
-    from netspec.analysis import analyse
-
-    return analyse(spec._document, spec._directory)
-
-
-def _valid(source: Source) -> Analysis:
-    analysis = _analyse(source)
+def _valid(source: Source, dtype: str = "float32") -> Analysis:
+    analysis = _analyse(source, dtype)
     if not analysis.valid:
         raise SpecError(analysis.diagnostics)
     return analysis
@@ -81,11 +75,11 @@ def load(
     `DeviceError`.
     """
     profile = read_profile(runner) if runner is not None else Profile(runner=1)
+    dtype = check_dtype(dtype or profile.dtype)
     return Network(
-        _valid(source),
+        _valid(source, dtype),
         weights=weights,
         device=device or profile.device,
-        dtype=dtype or profile.dtype,
         precision=precision or profile.precision,
         threads=threads if threads is not None else profile.threads,
         batch_size=profile.batch_size,

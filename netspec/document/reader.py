@@ -305,14 +305,9 @@ class _Reader:
         if parent is not None and frame.height + 1 > parent.height:
             parent.height = frame.height + 1
         if parent is not None and parent.is_mapping and parent.key is None:
-            last = self.diagnostics[-1] if self.diagnostics else None
-            # A key inside this one has been reported at the same place already.
-            if (
-                last is None
-                or last.code != "complex-key"
-                or last.span is None
-                or last.span.start != span.start
-            ):
+            # A key inside this one may have been reported at the same place already.
+            places = [(each.code, each.span.start) for each in self.diagnostics[-8:] if each.span]
+            if ("complex-key", span.start) not in places:
                 self._report("complex-key", "a key must be text, not a list or mapping", span)
             parent.key = _DROPPED
             return

@@ -91,7 +91,7 @@ class _Builder:
             elif isinstance(entry, Use):
                 target = self.use(entry, path, scope, before)
             else:
-                self.references(entry.inputs, entry.origin, scope, None)
+                self.references(entry.inputs, entry.origin, scope, "inputs")
                 target = _Target(UNKNOWN, known=False)
             target.entry, target.path = entry, path
             scope.targets.setdefault(str(entry.name), target)
@@ -195,10 +195,10 @@ class _Builder:
             self.references(entry.inputs, entry.origin, scope, None)
             return _Target(UNKNOWN, known=False)
         while isinstance(target.entry, Use):
-            again = self.lookup(target.entry.target, entry.origin, scope, "use")
-            if again is None:
+            original = self.lookup(target.entry.target, entry.origin, scope, "use")
+            if original is None:
                 return _Target(UNKNOWN, known=False)
-            target = again
+            target = original
         if isinstance(target.entry, Layer):
             again = target.entry.model_copy(update={"inputs": entry.inputs})
             return self.layer(again, path, target.path, scope, before, entry.origin)

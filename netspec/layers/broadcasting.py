@@ -108,9 +108,10 @@ def fits(number: float | int | bool, dtype: str) -> bool:
         return True
     if number != number or number in (float("inf"), float("-inf")):
         return False
-    bits = 8 * ITEM_SIZE[dtype]
+    bits: int = 8 * ITEM_SIZE[dtype]
     high = 2**bits - 1 if dtype == "uint8" else 2 ** (bits - 1) - 1
-    return (-high if dtype == "uint8" else -high - 1) <= int(number) <= high
+    low = -high if dtype == "uint8" else -high - 1
+    return low <= int(number) <= high
 
 
 def wrapped(number: float | int | bool, dtype: str) -> float | int | bool:
@@ -119,7 +120,7 @@ def wrapped(number: float | int | bool, dtype: str) -> float | int | bool:
         return number != 0
     if dtype not in INTEGERS:
         return number
-    bits = 8 * ITEM_SIZE[dtype]
+    bits: int = 8 * ITEM_SIZE[dtype]
     value = int(number) % 2**bits
     return value - 2**bits if dtype != "uint8" and value >= 2 ** (bits - 1) else value
 

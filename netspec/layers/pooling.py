@@ -17,10 +17,10 @@ from netspec.layers.convolution import requested_size
 from netspec.layers.parameters import (
     Bool,
     Counts,
+    Integer,
     NonNegatives,
     Number,
     OutputSize,
-    integer,
     out_of_range,
     sizes,
     wrong_type,
@@ -39,24 +39,20 @@ from netspec.operations import (
 from netspec.program.builder import Builder, Value
 from netspec.symbolic import Condition, Dim, all_of, any_of, at_least, at_most, equal
 
-Divisor = integer("an integer other than 0")
-
 
 class _Window(_Spatial):
     """What pools with a fixed window share."""
 
     per_axis: ClassVar = ("kernel_size", "stride", "padding", "dilation")
 
-    kernel_size: Counts
-    """Size of the window."""
-
     def _axes(self) -> list[tuple[int, int, int, int]]:
         """(kernel, stride, padding, dilation) of each axis."""
         ones, zeros = (1,) * self.rank, (0,) * self.rank
+        kernel = getattr(self, "kernel_size")  # noqa: B009  (declared after norm_type in one subclass)
         return list(
             zip(
-                self.kernel_size,
-                getattr(self, "stride", None) or self.kernel_size,
+                kernel,
+                getattr(self, "stride", None) or kernel,
                 getattr(self, "padding", None) or zeros,
                 getattr(self, "dilation", None) or ones,
                 strict=True,
@@ -122,6 +118,8 @@ def _pool(b: Builder, operation: Operation, x: Value, rank: int) -> tuple[Value,
 class _MaxPool(_Window):
     """MaxPool1d, 2d and 3d."""
 
+    kernel_size: Counts
+    """Size of the window."""
     stride: Counts | None = None
     """Step of the window; null: kernel_size."""
     padding: NonNegatives = 0
@@ -151,7 +149,8 @@ class _MaxPool(_Window):
     def lower(self, b: Builder, *inputs: Value) -> tuple[Value, ...]:
         """One maximum pooling."""
         axes = self._axes()
-        operation = MaxPool(*(tuple(a[i] for a in axes) for i in range(4)))
+        kernel, stride, padding, dilation = (tuple(a[i] for a in axes) for i in range(4))
+        operation = MaxPool(kernel, stride, padding, dilation)
         return _pool(b, operation, inputs[0], self.rank)
 
 
@@ -194,6 +193,8 @@ class MaxPool3d(_MaxPool):
 class _AvgPool(_Window):
     """AvgPool1d, 2d and 3d."""
 
+    kernel_size: Counts
+    """Size of the window."""
     stride: Counts | None = None
     """Step of the window; null: kernel_size."""
     padding: NonNegatives = 0
@@ -218,18 +219,16 @@ class _AvgPool(_Window):
     def lower(self, b: Builder, *inputs: Value) -> tuple[Value, ...]:
         """One average pooling."""
         axes = self._axes()
-        operation = AveragePool(
-            *(tuple(a[i] for a in axes) for i in range(3)),
-            count_include_pad=self.count_include_pad,
-            divisor=getattr(self, "divisor_override", None),
-        )
+        kernel, stride, padding = (tuple(a[i] for a in axes) for i in range(3))
+        divisor = getattr(self, "divisor_override", None)
+        operation = AveragePool(kernel, stride, padding, self.count_include_pad, divisor)
         return _pool(b, operation, inputs[0], self.rank)
 
 
 class _AvgPoolWithDivisor(_AvgPool):
     """AvgPool2d and 3d."""
 
-    divisor_override: Divisor | None = None  # type: ignore[valid-type]
+    divisor_override: Integer | None = None
     """Divides every window's sum instead of its number of elements; not 0."""
 
     @field_validator("divisor_override")
@@ -270,10 +269,8 @@ class AvgPool3d(_AvgPoolWithDivisor):
 # --- p-norm -----------------------------------------------------------------------------------------
 
 
-class _LPPool(_Spatial):
+class _LPPool(_Window):
     """LPPool1d, 2d and 3d: the p-th root of each window's sum of p-th powers."""
-
-    per_axis: ClassVar = ("kernel_size", "stride")
 
     norm_type: Number
     """p; .inf takes the largest, -.inf the smallest absolute value; not 0."""
@@ -296,17 +293,14 @@ class _LPPool(_Spatial):
             raise out_of_range("a number other than 0", value)
         return value
 
-    _axes = _Window._axes
-    _pooled = _Window._pooled
-
     def infer(self, call: Call) -> TensorType:
         """(N, C, *size) or (C, *size) -> the same with the number of windows."""
         call.need_float(complex_too=False)
-        return self._pooled(call, self.ceil_mode)  # type: ignore[misc]
+        return self._pooled(call, self.ceil_mode)
 
     def lower(self, b: Builder, *inputs: Value) -> Value:
         """Power, average pooling, product with the window's size, root."""
-        axes = self._axes()  # type: ignore[misc]
+        axes = self._axes()
         kernel, stride = (tuple(a[i] for a in axes) for i in range(2))
         none = (0,) * self.rank
 
@@ -493,7 +487,7 @@ class AdaptiveMaxPool2d(_AdaptiveMaxPool):
 
 
 class AdaptiveMaxPool3d(_AdaptiveMaxPool):
-    """Maximum over as many windows as asked for: (N, C, D, H, W) or (C, D, H, W) -> the same with output_size.
+    """Maximum over as many windows as asked for: (N, C, D, H, W) or (C, D, H, W) -> with output_size.
 
     Example: `{type: AdaptiveMaxPool3d, output_size: 2}`
     """
@@ -510,6 +504,8 @@ class _MaxUnpool(_Window):
     arity: ClassVar = (2, 2)
     input_names: ClassVar = ("input", "indices")
 
+    kernel_size: Counts
+    """Window of the pooling that is undone."""
     stride: Counts | None = None
     """Step of the pooling that is undone; null: kernel_size."""
     padding: NonNegatives = 0

@@ -32,7 +32,7 @@ class _Reduction(_TorchFunction):
 
     def infer(self, call: Call) -> TensorType:
         """Without the reduced axes, or with size 1 in their place."""
-        axes = _axes(call, self.dim or None if self.dim != 0 else 0, call.x.rank)
+        axes = _axes(call, None if self.dim == () else self.dim, call.x.rank)
         self._check(call, axes)
         return TensorType(_reduced(call.x.shape, axes, self.keepdim), self._dtype(call))
 

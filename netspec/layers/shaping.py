@@ -405,9 +405,7 @@ class Stack(_TorchFunction, type="stack"):
 
 
 class _Cut(_TorchFunction):
-    """split and chunk: consecutive pieces along an axis, on ports 0, 1, ..."""
-
-    dim: Axis = 0
+    """split and chunk: consecutive pieces along an axis `dim`, on ports 0, 1, ..."""
 
     def ports(self) -> tuple[str, ...] | None:
         """As many as there are pieces."""
@@ -418,7 +416,7 @@ class _Cut(_TorchFunction):
         x = call.x
         if x.rank == 0:
             call.fail(f"{self.type_name} needs at least one axis, got a 0-d tensor", code="wrong-rank")
-        axis = call.axis(self.dim, x.rank)
+        axis = call.axis(self.dim, x.rank)  # type: ignore[attr-defined]
         sizes = self._sizes(call, x.shape[axis], f"axis {axis} of {x}")
         return tuple(x.with_shape(*x.shape[:axis], size, *x.shape[axis + 1 :]) for size in sizes)
 
@@ -428,7 +426,7 @@ class _Cut(_TorchFunction):
     def lower(self, b: Builder, *inputs: Value) -> Sequence[Value]:
         """One slice a piece."""
         x = inputs[0]
-        axis = self.dim % x.rank
+        axis = self.dim % x.rank  # type: ignore[attr-defined]
         pieces: list[Value] = []
         start = 0
         for spec in b.outputs:
@@ -626,6 +624,6 @@ class PadFunction(_TorchFunction, type="pad"):
             widths[axis] = amounts
         if not any(map(any, widths)):
             return x
-        mode: Literal["constant", "reflect", "replicate", "circular"] = self.mode  # type: ignore[assignment]
+        mode: Literal["constant", "reflect", "replicate", "circular"] = self.mode
         value = self.value or 0.0
         return b.emit(Pad(tuple(widths), mode, int(value) if "int" in x.dtype else value), x)

@@ -54,8 +54,9 @@ def diagnostics_of(
                 loc = (*loc, context["field"])
             code = kind if "-" in kind else _CODES.get(kind, "wrong-type")
             message = finding["msg"] if "-" in kind else _plain(finding)
-            label = f"`{format_path(loc)}`: " if loc else ""
             span, found = _value_span(node, loc)
+            shown = found or loc
+            label = f"`{format_path(shown)}`: " if shown else ""
             yield Diagnostic(
                 code,
                 "error",
@@ -141,12 +142,17 @@ def _entry_span(node: Node | None) -> Span | None:
 
 
 def _value_span(node: Node | None, loc: tuple[str | int, ...]) -> tuple[Span | None, tuple[str | int, ...]]:
-    """The deepest value on the way that exists: some locations name what is not written."""
-    for length in range(len(loc), 0, -1):
-        found = walk_path(node, loc[:length])
-        if found is not None:
-            return found.span, loc[:length]
-    return _entry_span(node), ()
+    """The deepest value on the way: parts that are no key there (a shorthand's field, a validator's name)
+    are passed over."""
+    here, found = node, list[str | int]()
+    for part in loc:
+        inner = walk_path(here, (part,))
+        if inner is not None:
+            here = inner
+            found.append(part)
+    if here is None or not found:
+        return _entry_span(node), ()
+    return here.span, tuple(found)
 
 
 def _purpose(model: type[BaseModel], parameter: str) -> str | None:

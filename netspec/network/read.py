@@ -158,7 +158,7 @@ class _Reader:
         for index, node in enumerate(nodes.items):
             origin = Origin(node if isinstance(node, Mapping) else None, (*path, index), instance)
             for entry in self.entry(node, origin, len(result)):
-                if entry.name in first and not isinstance(entry, Broken):
+                if entry.name in first and (not isinstance(entry, Broken) or _is_named(origin)):
                     earlier = first[entry.name]
                     self.report(
                         "duplicate-name",
@@ -193,7 +193,7 @@ class _Reader:
         kinds = [key for key in KINDS if key in node]
         if len(kinds) != 1:
             self.kind_errors(node, kinds, origin)
-            return [Broken(self.partial_name(node, position), None, origin)]
+            return [Broken(self.partial_name(node, position), _readable_inputs(node), origin)]
         if kinds == ["type"]:
             return [self.layer(node, origin, position)]
         if kinds == ["use"]:
@@ -244,7 +244,7 @@ class _Reader:
     def layer(self, node: Mapping, origin: Origin, position: int) -> Layer | Broken:
         """One layer, validated by its class."""
         kind = node.get("type")
-        broken = Broken(self.partial_name(node, position), None, origin)
+        broken = Broken(self.partial_name(node, position), _readable_inputs(node), origin)
         if not isinstance(kind, Scalar) or not isinstance(kind.value, str):
             if not isinstance(kind, BrokenNode):
                 self.report(
@@ -428,6 +428,22 @@ def _stem(file: str) -> str:
 
 def _top(root: Mapping) -> Span | None:
     return root.entries[0].key.span if len(root) else root.span
+
+
+def _is_named(origin: Origin) -> bool:
+    return origin.node is not None and "name" in origin.node
+
+
+def _readable_inputs(node: Mapping) -> tuple[str, ...] | None:
+    """The references of an entry that is refused for another reason, so that they are checked all the same."""
+    value = node.get("inputs")
+    if value is None or isinstance(value, BrokenNode):
+        return None
+    given = text_of(value)
+    try:
+        return tuple(map(reference, given if isinstance(given, list) else [given]))
+    except PydanticCustomError:
+        return None
 
 
 def _name_span(origin: Origin) -> Span | None:

@@ -136,20 +136,13 @@ Dimension = Annotated[
 ]
 
 
-def _shape(value: Any) -> tuple[int | str, ...]:
+def _shape(value: Any) -> tuple[Any, ...]:
     if not isinstance(value, list | tuple):
         raise wrong_type("a list of sizes such as [N, 3, H, W]", value)
-    return tuple(_dimension(v) for v in value)
+    return tuple(value)
 
 
-_DIMENSION_SCHEMA = {
-    "anyOf": [{"type": "integer", "minimum": 1}, {"type": "string", "pattern": "^[A-Za-z_][A-Za-z0-9_]*$"}]
-}
-Shape = Annotated[
-    tuple[int | str, ...],
-    PlainValidator(_shape),
-    WithJsonSchema({"type": "array", "items": _DIMENSION_SCHEMA}),
-]
+Shape = Annotated[tuple[Dimension, ...], BeforeValidator(_shape)]
 _CONFIG = ConfigDict(strict=True, extra="forbid", frozen=True, defer_build=True, populate_by_name=True)
 
 
@@ -183,7 +176,7 @@ def _input(value: Any) -> InputSpec:
     if isinstance(value, InputSpec):
         return value
     if isinstance(value, list | tuple):
-        return InputSpec(shape=_shape(value))
+        return InputSpec.model_validate({"shape": value})
     if isinstance(value, dict):
         return InputSpec.model_validate(value)
     raise wrong_type("a shape such as [N, 3, H, W], or a mapping with shape and dtype", value)

@@ -51,7 +51,6 @@ class Network:
         *,
         weights: str | os.PathLike[str] | Mapping[str, Any] | None = None,
         device: str = "cpu",
-        dtype: str = "float32",
         precision: str = "high",
         threads: int | None = None,
         batch_size: int | None = None,
@@ -59,18 +58,16 @@ class Network:
         mode: str = "eval",
     ) -> None:
         """Use `netspec.load`."""
-        assert analysis.spec is not None and analysis.graph is not None
+        assert analysis.spec is not None and analysis.graph is not None and analysis.shaped is not None
         self.spec: NetworkSpec = analysis.spec
         self._graph: Graph = analysis.graph
-        if dtype not in (*FLOATS, *COMPLEX):
-            raise InputError(f"dtype: expected one of {', '.join((*FLOATS, *COMPLEX))}, got {dtype!r}")
         if mode not in ("eval", "train"):
             raise InputError(f"mode: expected eval or train, got {mode!r}")
         if precision not in ("high", "highest"):
             raise InputError(f"precision: expected high or highest, got {precision!r}")
         if threads is not None and (not isinstance(threads, int) or threads < 1):
             raise InputError(f"threads: expected an integer >= 1, got {threads!r}")
-        self.dtype, self.device, self.precision = dtype, device, precision
+        self.dtype, self.device, self.precision = analysis.shaped.dtype, device, precision
         self.threads, self.batch_size, self.seed = threads, batch_size, seed
         self.training = mode == "train"
         self._backend = open_backend(device)
@@ -78,7 +75,7 @@ class Network:
             from netspec.backends.numpy.threads import set_blas_threads
 
             set_blas_threads(threads)
-        self._shaped = infer(self._graph, dtype=dtype, training=self.training)
+        self._shaped = infer(self._graph, dtype=self.dtype, training=True) if self.training else analysis.shaped
         if has_errors(self._shaped.diagnostics):
             raise InputError("the network does not run in this mode and dtype:\n"
                              + render_text(self._shaped.diagnostics), self._shaped.diagnostics)  # fmt: skip
@@ -118,14 +115,11 @@ class Network:
                 array = state_of.initial(name, state, self.dtype, self.seed)
             self._arrays[name] = self._backend.asarray(array)
         self.random_weights = tuple(random)
-        if random and given is None and not self._declared_initialisation(random):
+        if random and given is None:
             log.warning(
                 "%s runs on random weights (seed %d): no weights were given for %s%s",
                 self.spec.name, self.seed, ", ".join(random[:3]), ", ..." if len(random) > 3 else "",
             )  # fmt: skip
-
-    def _declared_initialisation(self, names: Sequence[str]) -> bool:
-        return False
 
     def state_dict(self) -> dict[str, Any]:
         """Every parameter and buffer by torch's name, as NumPy copies."""
@@ -352,6 +346,13 @@ def open_backend(device: str) -> Backend:
     if device == "cuda" or device.startswith("cuda:"):
         raise DeviceError(f"device {device}: this version of netspec has no CUDA backend; use --device cpu")
     raise InputError(f"device: expected cpu, cuda or cuda:N, got {device!r}")
+
+
+def check_dtype(dtype: str) -> str:
+    """A dtype that a network can run in. Raises `InputError`."""
+    if dtype not in (*FLOATS, *COMPLEX):
+        raise InputError(f"dtype: expected one of {', '.join((*FLOATS, *COMPLEX))}, got {dtype!r}")
+    return dtype
 
 
 def _as_array(name: str, value: Any) -> Any:

@@ -120,4 +120,4 @@ def _cubic_weights(t: Array) -> list[Array]:
     def far(d: Array) -> Array:
         return ((CUBIC * d - 5 * CUBIC) * d + 8 * CUBIC) * d - 4 * CUBIC
 
-    return [far(t + 1), near(t), near(1 - t), far(1 - t)]
+    return [far(t + 1), near(t), near(1 - t), far(2 - t)]
