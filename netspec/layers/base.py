@@ -198,6 +198,10 @@ class Layer(BaseModel):
 
     _origin: Any = PrivateAttr(default=None)
 
+    def __init_subclass__(cls, type: str | None = None, **kwargs: Any) -> None:
+        # Pydantic hands `type=` on to both hooks; this one must let it pass.
+        super().__init_subclass__(**kwargs)
+
     @classmethod
     def __pydantic_init_subclass__(cls, type: str | None = None, **kwargs: Any) -> None:
         super().__pydantic_init_subclass__(**kwargs)

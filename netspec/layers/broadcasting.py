@@ -109,7 +109,7 @@ def fits(number: float | int | bool, dtype: str) -> bool:
     if number != number or number in (float("inf"), float("-inf")):
         return False
     bits: int = 8 * ITEM_SIZE[dtype]
-    high = 2**bits - 1 if dtype == "uint8" else 2 ** (bits - 1) - 1
+    high = (1 << bits) - 1 if dtype == "uint8" else (1 << bits - 1) - 1
     low = -high if dtype == "uint8" else -high - 1
     return low <= int(number) <= high
 
@@ -121,8 +121,8 @@ def wrapped(number: float | int | bool, dtype: str) -> float | int | bool:
     if dtype not in INTEGERS:
         return number
     bits: int = 8 * ITEM_SIZE[dtype]
-    value = int(number) % 2**bits
-    return value - 2**bits if dtype != "uint8" and value >= 2 ** (bits - 1) else value
+    value = int(number) % (1 << bits)
+    return value - (1 << bits) if dtype != "uint8" and value >= 1 << bits - 1 else value
 
 
 def need_fit(call: Call, number: float | int | bool | None, dtype: str, parameter: str) -> None:

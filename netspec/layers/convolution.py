@@ -20,7 +20,7 @@ from netspec.layers.sizes import convolution, formula, transposed, transposed_fo
 from netspec.layers.tensor import TensorType
 from netspec.operations import Convolution, Pad, TransposedConvolution
 from netspec.program.builder import Builder, Value
-from netspec.symbolic import Dim, at_least, at_most, equal, parse, product
+from netspec.symbolic import Dim, any_of, at_least, at_most, equal, parse, product
 
 _MODES = {"reflect": "reflect", "replicate": "replicate", "circular": "circular"}
 
@@ -76,8 +76,7 @@ class _Convolution(_Spatial):
         )
         if self.in_channels is not None and self.in_channels % self.groups:  # type: ignore[attr-defined]
             call.fail(
-                f"in_channels must be divisible by groups, got {self.in_channels} "
-                f"and {self.groups}",  # type: ignore[attr-defined]
+                f"in_channels must be divisible by groups, got {self.in_channels} and {self.groups}",  # type: ignore[attr-defined]
                 code="groups-do-not-divide",
                 parameter="groups",
             )
@@ -144,8 +143,16 @@ class _Conv(_Convolution):
                 _check_wrap(call, self.padding_mode, size, max(before, after), axis)
             elif self.padding_mode == "replicate":
                 call.require(at_least(size, 1), f"replicate padding needs a size >= 1, got {size}")
+            if before + after >= window(kernel, dilation):  # else the kernel does not fit an empty axis
+                batch = x.shape[0] if x.rank > self.rank + 1 else 1
+                call.require(
+                    any_of(at_least(size, 1), equal(batch, 0)),
+                    f"spatial axis {axis} of the input is empty: {x}",
+                    code="empty-axis",
+                )
             out = convolution(size, kernel, stride, before, after, dilation)
-            shown = formula(size, kernel, stride, before if before == after else (before, after), dilation, out)
+            pad = before if before == after else (before, after)
+            shown = formula(size, kernel, stride, pad, dilation, out)
             call.require(
                 at_least(size + before + after, window(kernel, dilation)),
                 f"the kernel spans {window(kernel, dilation)} but the padded input has only "
@@ -163,7 +170,8 @@ class _Conv(_Convolution):
 
     def macs(self, inputs: Sequence[TensorType], outputs: Sequence[TensorType]) -> Dim:
         """Output elements times the weights each one reads."""
-        return product(outputs[0].shape) * ((self.in_channels or 0) // self.groups * math.prod(self.kernel_size))
+        weights: int = (self.in_channels or 0) // self.groups * math.prod(self.kernel_size)
+        return product(outputs[0].shape) * weights
 
     def lower(self, b: Builder, *inputs: Value) -> Value:
         """Pad where the mode asks for it, then convolve."""
@@ -174,12 +182,10 @@ class _Conv(_Convolution):
             pads = padding
             if self.padding_mode != "zeros":
                 widths = ((0, 0), (0, 0), *padding)
-                shape = [size + lo + hi for size, (lo, hi) in zip(x.shape, widths, strict=True)]
-                x = b.emit(Pad(widths, _MODES[self.padding_mode]), x, shape=shape)  # type: ignore[arg-type]
+                wider = [size + lo + hi for size, (lo, hi) in zip(x.shape, widths, strict=True)]
+                x = b.emit(Pad(widths, _MODES[self.padding_mode]), x, shape=wider)  # type: ignore[arg-type]
                 pads = ((0, 0),) * self.rank
-            operation = Convolution(
-                tuple(a[1] for a in axes), pads, tuple(a[4] for a in axes), self.groups
-            )
+            operation = Convolution(tuple(a[1] for a in axes), pads, tuple(a[4] for a in axes), self.groups)
             shape = (x.shape[0], *b.shape[-self.rank - 1 :])
             return b.emit(operation, x, b.weight("weight"), b.state("bias"), shape=shape)
 
@@ -258,7 +264,9 @@ class _ConvTranspose(_Convolution):
         for axis, (size, (kernel, stride, padding, extra, dilation)) in enumerate(
             zip(space, parameters, strict=True)
         ):
-            call.require(at_least(size, 1), f"spatial axis {axis} of the input is empty: {x}", code="empty-axis")
+            call.require(
+                at_least(size, 1), f"spatial axis {axis} of the input is empty: {x}", code="empty-axis"
+            )
             if wanted is not None:
                 least = transposed(size, kernel, stride, padding, 0, dilation)
                 for ok in (at_least(wanted[axis], least), at_most(wanted[axis], least + stride - 1)):
@@ -289,8 +297,7 @@ class _ConvTranspose(_Convolution):
                 code="empty-output",
                 parameter="padding",
                 notes=[
-                    "output size: "
-                    + transposed_formula(size, kernel, stride, padding, extra, dilation, out)
+                    "output size: " + transposed_formula(size, kernel, stride, padding, extra, dilation, out)
                 ],
             )
             result.append(out)
@@ -312,7 +319,8 @@ class _ConvTranspose(_Convolution):
 
     def macs(self, inputs: Sequence[TensorType], outputs: Sequence[TensorType]) -> Dim:
         """Input elements times the weights each one is multiplied with."""
-        return product(inputs[0].shape) * (self.out_channels // self.groups * math.prod(self.kernel_size))
+        weights: int = self.out_channels // self.groups * math.prod(self.kernel_size)
+        return product(inputs[0].shape) * weights
 
     def lower(self, b: Builder, *inputs: Value) -> Value:
         """One transposed convolution; the output's shape says where it ends."""

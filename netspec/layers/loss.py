@@ -525,9 +525,9 @@ class CrossEntropyLoss(_Classes):
             return self._soft(call)
         return self._result(*self._indices(call))
 
-    def _probabilities(self, shape: tuple[Any, ...], target: tuple[Any, ...]) -> bool:
+    def _probabilities(self, shape: tuple[Dim, ...], target: tuple[Dim, ...]) -> bool:
         """torch takes a target of the input's shape for probabilities."""
-        return bool(shape == target) or 1 < len(shape) == len(target)
+        return shape == target or 1 < len(shape) == len(target)
 
     def _takes_one_element(self) -> bool:
         return self.label_smoothing == 0

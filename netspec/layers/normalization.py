@@ -65,7 +65,7 @@ def normalized(
     weight: Value | None,
     bias: Value | None,
 ) -> Value:
-    """(x - mean) / sqrt(variance + eps) * weight + bias with one of each along `axis`, as a single affine map."""
+    """(x - mean) / sqrt(variance + eps) * weight + bias with one of each along `axis`, as one map."""
     scale = b.elementwise("rsqrt", b.elementwise("scale", single(b, variance), constants=(1.0, eps)))
     if weight is not None:
         scale = b.elementwise("mul", scale, single(b, weight))
@@ -214,7 +214,7 @@ class _BatchNorm(_Tracked):
         count = b.elementwise("scale", b.weight("num_batches_tracked"), constants=(1, 1))
         b.update("num_batches_tracked", count)
         if self.momentum is not None:
-            return self.momentum
+            return float(self.momentum)
         dtype = "float64" if b.dtype == "float64" else "float32"
         return b.elementwise("div", b.literal(1.0, dtype), b.cast(count, dtype))
 

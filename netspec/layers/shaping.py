@@ -491,17 +491,18 @@ class Chunk(_Cut, type="chunk"):
     """Axis that is cut."""
 
     def _sizes(self, call: Call, size: Dim, what: str) -> Sequence[Dim]:
+        chunks: int = self.chunks
         if size == 0:
-            return (0,) * self.chunks
-        piece = ceildiv(size, self.chunks)
+            return (0,) * chunks
+        piece = ceildiv(size, chunks)
         if isinstance(size, int) and isinstance(piece, int):
             return [min(piece, size - start) for start in range(0, size, piece)]
-        if forced(call, divisible(size, self.chunks)):
-            return (size // self.chunks,) * self.chunks
-        rest = size - piece * (self.chunks - 1)
+        if forced(call, divisible(size, chunks)):
+            return (size // chunks,) * chunks
+        rest = size - piece * (chunks - 1)
         call.require(
             at_least(rest, 1),
-            f"{what} gives {self.chunks} pieces only for some sizes {size}",
+            f"{what} gives {chunks} pieces only for some sizes {size}",
             code="unknown-pieces",
             parameter="chunks",
         )

@@ -32,23 +32,26 @@ def diagnostics_of(
         loc = tuple(p for p in finding["loc"] if isinstance(p, str | int))
         context: dict[str, Any] = finding.get("ctx") or {}
         kind = finding["type"]
+        inner = bool(loc[:-1])
+        parent = walk_path(node, loc[:-1]) if inner else node
+        owner = f"`{format_path(loc[:-1])}`" if inner and kind in ("missing", "extra_forbidden") else what
         if kind == "missing":
             parameter = str(loc[-1])
             misspelt = [word for word in unknown if nearest(word, options) == [parameter]]
-            if not complete or misspelt:
+            if not complete or (misspelt and not inner):
                 continue
             yield Diagnostic(
-                "missing-key" if not loc[:-1] and what == "the network" else "missing-parameter",
+                "missing-key" if inner or what in WHOLES else "missing-parameter",
                 "error",
-                f"{what} needs `{parameter}`",
-                _entry_span(node),
-                format_path(path),
+                f"{owner} needs `{parameter}`",
+                _entry_span(parent),
+                format_path((*path, *loc[:-1])),
                 notes,
                 _purpose(model, parameter),
             )
         elif kind == "extra_forbidden":
-            key = str(loc[-1])
-            yield unknown_key(what, key, options, node, (*path, *loc), loc, notes)
+            known = options if not inner else [str(w) for w in _INNER.get(str(loc[0]), ())]
+            yield unknown_key(owner, str(loc[-1]), known, node, (*path, *loc), loc, notes)
         else:
             if "field" in context:
                 loc = (*loc, context["field"])
@@ -84,7 +87,7 @@ def unknown_key(
     if advice is None and options:
         shown = ", ".join(options[:12]) + (", ..." if len(options) > 12 else "")
         advice = f"known here: {shown}"
-    word = "parameter" if what not in ("the network", "an entry") else "key"
+    word = "key" if what in WHOLES or what.startswith("`") else "parameter"
     return Diagnostic(
         "unknown-key",
         "error",
@@ -103,6 +106,10 @@ def spec_error(model: type[BaseModel], error: ValidationError) -> SpecError:
     return SpecError(list(diagnostics_of(error, model, name, None, (name,), options=options)))
 
 
+WHOLES = ("the network", "the run profile", "an entry", "a nested list", "a use")
+"""What has keys; layers have parameters."""
+
+_INNER = {"inputs": ("shape", "dtype", "description"), "outputs": ("from", "labels")}
 _CODES = {"string_type": "wrong-type", "list_type": "wrong-type", "dict_type": "wrong-type"}
 _WORDS = {
     "string_type": "a text",

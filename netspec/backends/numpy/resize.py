@@ -20,6 +20,9 @@ from netspec.operations import Resize
 CUBIC = -0.75
 """torch's coefficient A of cubic convolution."""
 
+SMALL_PLANE = 128
+"""Up to this height plus width of the output, torch's nearest has its own rule (see `_samples`)."""
+
 Samples = list[tuple[Array, "Array | None"]]
 """What is read along one axis: places (out,) and their weights (out,); weight None is 1."""
 
@@ -32,8 +35,9 @@ def resize(op: Resize, inputs: Sequence[Array], outputs: Sequence[Array], contex
         return sequence()
     if op.mode == "area":
         return adaptive_average(x, out, context)
+    small = x.ndim == 4 and sum(out.shape[2:]) <= SMALL_PLANE
     samples = [
-        _samples(op, x.shape[axis], out.shape[axis], op.scales[axis - 2], out.dtype)
+        _samples(op, x.shape[axis], out.shape[axis], op.scales[axis - 2], out.dtype, small)
         for axis in range(2, x.ndim)
     ]
     if (repeated := _repetition(samples, x, out)) is not None:
@@ -82,8 +86,14 @@ def _repetition(samples: Sequence[Samples], x: Array, out: Array) -> Kernel | No
     return sequence([partial(np.copyto, target[..., i], source) for i in range(shape[-1])])
 
 
-def _samples(op: Resize, size: int, count: int, scale: float | None, dtype: Any) -> Samples:
-    """Where along an axis of `size` each of `count` outputs reads, and with which weights."""
+def _samples(op: Resize, size: int, count: int, scale: float | None, dtype: Any, small: bool) -> Samples:
+    """Where along an axis of `size` each of `count` outputs reads, and with which weights.
+
+    In small planes torch's nearest looks at the sizes before the scale: equal and doubled sizes are
+    copied and repeated, even where a scale such as 1.05 or 2.3 says otherwise.
+    """
+    if op.mode == "nearest" and small and count in (size, 2 * size):
+        return [(np.arange(count) // (count // size), None)]
     real: Any = np.float64 if dtype == np.float64 else np.float32
     ratio = real(1.0 / scale) if scale is not None and scale > 0 else real(size) / real(count)
     place = np.arange(count, dtype=real)

@@ -332,6 +332,23 @@ def test_resize_uses_the_scale_as_given() -> None:
     np.testing.assert_allclose(by_size.ravel(), [1 / 3, 2, 11 / 3])
 
 
+@pytest.mark.parametrize(
+    ("scale", "height", "width", "expected"),
+    [
+        (2.3, 4, 124, [0, 0, 1, 1]),
+        (2.3, 4, 125, [0, 0, 0, 1]),
+        (1.05, 2, 126, [0, 1]),
+        (1.05, 2, 127, [0, 0]),
+    ],
+)
+def test_nearest_in_small_planes_goes_by_the_sizes(
+    scale: float, height: int, width: int, expected: list[int]
+) -> None:
+    x = np.repeat(np.arange(2.0)[:, None], width, axis=1)[None, None]
+    result = run(Resize("nearest", (scale, 1.0)), [x], ((1, 1, height, width), np.float64))
+    assert result[0, 0, :, 0].tolist() == expected
+
+
 def test_cubic_resize_keeps_lines_and_passes_through_points() -> None:
     x = np.add.outer(np.arange(6.0), 2 * np.arange(7.0))[None, None]
     result = run(Resize("cubic", (None, None), True), [x], ((1, 1, 11, 13), np.float64))

@@ -1,0 +1,1 @@
+"""Exact texts of diagnostics, beside the files that cause them."""
