@@ -27,7 +27,6 @@ def diagnostics_of(
     options: the keys that are valid there. complete False: the text breaks off, so nothing is missing.
     """
     findings = error.errors(include_url=False, include_input=True)
-    unknown = [str(f["loc"][-1]) for f in findings if f["type"] == "extra_forbidden" and len(f["loc"]) == 1]
     for finding in findings:
         loc = tuple(p for p in finding["loc"] if isinstance(p, str | int))
         context: dict[str, Any] = finding.get("ctx") or {}
@@ -37,8 +36,10 @@ def diagnostics_of(
         owner = f"`{format_path(loc[:-1])}`" if inner and kind in ("missing", "extra_forbidden") else what
         if kind == "missing":
             parameter = str(loc[-1])
-            misspelt = [word for word in unknown if nearest(word, options) == [parameter]]
-            if not complete or (misspelt and not inner):
+            known = _INNER.get(str(loc[0]), ()) if inner else options
+            misspelt = [f["loc"][-1] for f in findings if f["type"] == "extra_forbidden"
+                        and f["loc"][:-1] == loc[:-1] and nearest(str(f["loc"][-1]), known) == [parameter]]  # fmt: skip
+            if not complete or misspelt:
                 continue
             yield Diagnostic(
                 "missing-key" if inner or what in WHOLES else "missing-parameter",
@@ -50,7 +51,7 @@ def diagnostics_of(
                 _purpose(model, parameter),
             )
         elif kind == "extra_forbidden":
-            known = options if not inner else [str(w) for w in _INNER.get(str(loc[0]), ())]
+            known = _INNER.get(str(loc[0]), ()) if inner else options
             yield unknown_key(owner, str(loc[-1]), known, node, (*path, *loc), loc, notes)
         else:
             if "field" in context:

@@ -410,9 +410,10 @@ def _prune(values: dict[str, Any], error: ValidationError) -> bool:
         if top == "inputs" and len(loc) > 1 and isinstance(values[top], dict) and loc[1] in values[top]:
             changed |= values[top][loc[1]] is not _REFUSED
             values[top][loc[1]] = _REFUSED
-        elif top == "outputs" and len(loc) > 1 and isinstance(values[top], dict) and loc[1] in values[top]:
-            values[top] = {k: v for k, v in values[top].items() if k != loc[1]} or None
-            changed = True
+        elif top == "outputs" and len(loc) > 1 and isinstance(values[top], dict):
+            if loc[1] in values[top]:  # the second finding about one output finds it gone
+                values[top] = {k: v for k, v in values[top].items() if k != loc[1]}
+                changed = True
         elif top == "inputs":
             changed |= values[top] != {"_": {"shape": []}}
             values[top] = {"_": {"shape": []}}

@@ -3,10 +3,18 @@
 import operator
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
+import hypothesis
+from hypothesis import settings
 from hypothesis import strategies as st
 
 from netspec.symbolic import Dim, maximum, minimum, symbol
+
+
+def given(*strategies: st.SearchStrategy[Any]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Hypothesis without its deadline: the first example pays for importing NumPy."""
+    return lambda test: settings(deadline=None)(hypothesis.given(*strategies)(test))
 
 
 @dataclass

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume
 from hypothesis import strategies as st
 
 from netspec.symbolic import (
@@ -15,7 +15,7 @@ from netspec.symbolic import (
     minimum,
     symbol,
 )
-from tests.symbolic.strategies import Pair, pairs
+from tests.symbolic.strategies import Pair, given, pairs
 
 C, H, W = map(symbol, "CHW")
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume
 from hypothesis import strategies as st
 
 from netspec.symbolic import (
@@ -22,7 +22,7 @@ from netspec.symbolic import (
     substitute,
     symbol,
 )
-from tests.symbolic.strategies import Pair, pairs
+from tests.symbolic.strategies import Pair, given, pairs
 
 C, H, N, W = map(symbol, "CHNW")
 ENVS = st.fixed_dictionaries({"H": st.integers(0, 60), "W": st.integers(0, 60)})
