@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from netspec import layers
     from netspec.api import load, parse, shapes, validate
     from netspec.diagnostics import (
-        Diagnostic,
         DeviceError,
+        Diagnostic,
         InputError,
         NetspecError,
         SpecError,

@@ -121,13 +121,20 @@ def run(
     weights: Annotated[Path | None, typer.Option(help="A checkpoint: .safetensors or .npz.")] = None,
     output: Annotated[
         str | None,
-        typer.Option(help="Where to write; - is standard output. Default: output.npy, .npz for several.", metavar="PATH"),
+        typer.Option(
+            help="Where to write; - is standard output. Default: output.npy, .npz for several.",
+            metavar="PATH",
+        ),
     ] = None,
-    tap: Annotated[list[str] | None, typer.Option(help="Also write this layer's output.", metavar="LAYER")] = None,
+    tap: Annotated[
+        list[str] | None, typer.Option(help="Also write this layer's output.", metavar="LAYER")
+    ] = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda or cuda:N.")] = None,
     dtype: Annotated[Dtype | None, typer.Option(help="Type of parameters and floating inputs.")] = None,
     precision: Annotated[Precision | None, typer.Option(help="highest: only exact forms of float32.")] = None,
-    batch_size: Annotated[int | None, typer.Option(min=1, help="Rows of the first axis to run at a time.")] = None,
+    batch_size: Annotated[
+        int | None, typer.Option(min=1, help="Rows of the first axis to run at a time.")
+    ] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="Threads of the matrix products.")] = None,
     mode: Annotated[Mode, typer.Option(help="train: batch statistics and dropout.")] = Mode.eval,
     seed: Annotated[int, typer.Option(min=0, help="Of random weights and of dropout.")] = 0,

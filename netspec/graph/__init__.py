@@ -1,7 +1,7 @@
 """The network as a graph: every layer call in order, its inputs resolved, its shapes inferred.
 
-    build(spec)            -> Graph         references become edges
-    infer(graph, ...)      -> ShapedGraph   symbolic or concrete types, conditions on the sizes
+build(spec)            -> Graph         references become edges
+infer(graph, ...)      -> ShapedGraph   symbolic or concrete types, conditions on the sizes
 """
 
 from netspec.graph.build import build

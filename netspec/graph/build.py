@@ -118,7 +118,9 @@ class _Builder:
         else:
             refs = self.references(wanted, origin, scope, "inputs")
         if len(refs) < least or (most is not None and len(refs) > most):
-            expected = f"{least}" if most == least else f"{least} or more" if most is None else f"{least} to {most}"
+            expected = (
+                f"{least}" if most == least else f"{least} or more" if most is None else f"{least} to {most}"
+            )
             names = f" ({', '.join(layer.input_names)})" if least > 1 or most != 1 else ""
             if not (wanted is None and refs == (UNKNOWN,)):
                 self.report(
@@ -231,7 +233,8 @@ class _Builder:
             return ()
         listed = isinstance(walk_path(origin.node, ("inputs",)), SequenceNode)
         return tuple(
-            self.resolve(text, origin, scope, f"inputs.{i}" if listed else "inputs") for i, text in enumerate(texts)
+            self.resolve(text, origin, scope, f"inputs.{i}" if listed else "inputs")
+            for i, text in enumerate(texts)
         )
 
     def resolve(self, text: str, origin: Origin, scope: _Scope, parameter: str | None) -> TensorRef:
@@ -239,7 +242,9 @@ class _Builder:
         head, *rest = text.split(".")
         if head in scope.inputs and head not in scope.targets:
             if rest:
-                self.report("unknown-reference", f"input `{head}` has no output `{'.'.join(rest)}`", origin, parameter)
+                self.report(
+                    "unknown-reference", f"input `{head}` has no output `{'.'.join(rest)}`", origin, parameter
+                )
                 return UNKNOWN
             return scope.inputs[head]
         target = self.lookup(head, origin, scope, parameter)
@@ -290,7 +295,13 @@ class _Builder:
                 advice = "pooling gives indices with return_indices: true"
             elif advice is None and offered:
                 advice = "it has " + ", ".join(offered)
-            self.report("unknown-reference", f"`{walked}` ({kind}) has no output `{part}`", origin, parameter, help=advice)
+            self.report(
+                "unknown-reference",
+                f"`{walked}` ({kind}) has no output `{part}`",
+                origin,
+                parameter,
+                help=advice,
+            )
             return UNKNOWN
         return target.first
 
@@ -407,7 +418,9 @@ class _Place:
         return self.span, self.path
 
 
-def _output_place(node: DocumentNode | None, index: int, name: str) -> tuple[Span | None, tuple[str | int, ...]]:
+def _output_place(
+    node: DocumentNode | None, index: int, name: str
+) -> tuple[Span | None, tuple[str | int, ...]]:
     if isinstance(node, SequenceNode) and index < len(node.items):
         return node.items[index].span, (index,)
     if isinstance(node, MappingNode) and (value := node.get(name)) is not None:

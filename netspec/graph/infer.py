@@ -29,7 +29,9 @@ def infer(
 
 
 class _Inference:
-    def __init__(self, graph: Graph, dtype: str, training: bool, sizes: Mapping[str, tuple[int, ...]]) -> None:
+    def __init__(
+        self, graph: Graph, dtype: str, training: bool, sizes: Mapping[str, tuple[int, ...]]
+    ) -> None:
         self.graph = graph
         self.dtype = dtype
         self.training = training
@@ -73,7 +75,11 @@ class _Inference:
         layer = node.layer
         arriving = [self.tensor(ref, types, node) for ref in node.inputs]
         size_of = self.tensor(node.size_of, types, node) if node.size_of is not None else None
-        if layer is None or any(t is None for t in arriving) or (node.size_of is not None and size_of is None):
+        if (
+            layer is None
+            or any(t is None for t in arriving)
+            or (node.size_of is not None and size_of is None)
+        ):
             return layer, None
         inputs = tuple(t for t in arriving if t is not None)
         call = Call(inputs, self.constraints, self.dtype, self.training, size_of, self.symbols)

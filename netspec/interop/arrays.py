@@ -64,28 +64,39 @@ def _one(path: Path, shape: Sequence[int | str], name: str) -> Any:
             return read_picture(path, shape)
     except PermissionError:
         raise InputError(f"{path}: no permission to read it") from None
-    raise InputError(f"{path}: expected .npy, .npz, .png or .jpg, got {path.suffix or 'a file without an ending'}")
+    raise InputError(
+        f"{path}: expected .npy, .npz, .png or .jpg, got {path.suffix or 'a file without an ending'}"
+    )
 
 
 def _npy(path: Path) -> Any:
     import numpy as np
 
+    with path.open("rb") as file:
+        magic = file.read(6)
+    if not magic:
+        raise InputError(f"{path}: the file is empty")
+    if magic != b"\x93NUMPY":
+        pickled = magic[:1] == b"\x80"
+        raise InputError(
+            f"{path}: "
+            + (
+                "is a pickle, which is never loaded"
+                if pickled
+                else "not a .npy file (its first bytes differ)"
+            )
+        )
     try:
         try:
             return np.load(path, mmap_mode="r", allow_pickle=False)
         except ValueError as error:
-            if "mmap" not in str(error) and "empty" not in str(error) and "object" not in str(error):
+            if "mmap" not in str(error) and "empty" not in str(error):
                 raise
             return np.load(path, allow_pickle=False)  # an empty array cannot be mapped
-    except (ValueError, EOFError, OSError) as error:
-        text = str(error)
-        if "pickle" in text or "object" in text.lower():
+    except (ValueError, EOFError, OSError, SyntaxError) as error:
+        if "object" in str(error).lower() or "pickle" in str(error):
             raise InputError(f"{path}: holds Python objects (a pickle), which are never loaded") from None
-        if path.stat().st_size == 0:
-            raise InputError(f"{path}: the file is empty") from None
-        if "length" in text or "size" in text or "EOF" in text or "reshape" in text or "header" in text:
-            raise InputError(f"{path}: the file is truncated or not a .npy file ({text})") from None
-        raise InputError(f"{path}: not a .npy file ({text})") from None
+        raise InputError(f"{path}: the file is truncated or damaged ({error})") from None
 
 
 def _npz(path: Path, name: str) -> Any:

@@ -27,7 +27,9 @@ def read_picture(path: Path, shape: Sequence[int | str]) -> Any:
         raise InputError(f"{path}: a picture has 1 or 3 channels, the input has {channels}")
     try:
         with Image.open(path) as image:
-            pixels = np.asarray(image.convert("L" if channels == 1 else "RGB"), dtype=np.float32) / np.float32(255)
+            pixels = np.asarray(
+                image.convert("L" if channels == 1 else "RGB"), dtype=np.float32
+            ) / np.float32(255)
     except UnidentifiedImageError:
         raise InputError(f"{path}: not a picture that can be read") from None
     except (OSError, ValueError, Image.DecompressionBombError) as error:

@@ -184,6 +184,8 @@ class Layer(BaseModel):
     """What each input is, for messages and the reference."""
     inferred: ClassVar[dict[str, int]] = {}
     """Parameters that may be left out, and the axis of the first input that gives them."""
+    reference_parameters: ClassVar[tuple[str, ...]] = ()
+    """Parameters whose single value is a reference, and so read as text."""
     parameter_names: ClassVar[tuple[str, ...]] = ()
     """Names that `init` may give values to."""
     source: ClassVar[str] = ""

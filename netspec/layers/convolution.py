@@ -232,6 +232,8 @@ class Conv3d(_Conv):
 class _ConvTranspose(_Convolution):
     """ConvTranspose1d, 2d and 3d: weight (in_channels, out_channels/groups, *kernel_size)."""
 
+    reference_parameters: ClassVar = ("output_size",)
+
     stride: Counts = 1
     """Step of the window in the output."""
     padding: NonNegatives = 0

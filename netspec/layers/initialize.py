@@ -67,15 +67,17 @@ def _constant(rng: Any, shape: tuple[int, ...], val: float) -> Any:
 
 def _xavier(rng: Any, shape: tuple[int, ...], gain: float, normal: bool) -> Any:
     std = gain * math.sqrt(2 / max(sum(fans(shape)), 1))
-    return rng.normal(0, std, shape) if normal else rng.uniform(-std * math.sqrt(3), std * math.sqrt(3), shape)
+    return (
+        rng.normal(0, std, shape) if normal else rng.uniform(-std * math.sqrt(3), std * math.sqrt(3), shape)
+    )
 
 
-def _kaiming(
-    rng: Any, shape: tuple[int, ...], a: float, mode: str, nonlinearity: str, normal: bool
-) -> Any:
+def _kaiming(rng: Any, shape: tuple[int, ...], a: float, mode: str, nonlinearity: str, normal: bool) -> Any:
     fan = fans(shape)[0 if mode == "fan_in" else 1]
     std = _gain(nonlinearity, a) / math.sqrt(max(fan, 1))
-    return rng.normal(0, std, shape) if normal else rng.uniform(-std * math.sqrt(3), std * math.sqrt(3), shape)
+    return (
+        rng.normal(0, std, shape) if normal else rng.uniform(-std * math.sqrt(3), std * math.sqrt(3), shape)
+    )
 
 
 def _trunc_normal(rng: Any, shape: tuple[int, ...], mean: float, std: float, a: float, b: float) -> Any:
@@ -207,10 +209,7 @@ _METHOD_SCHEMA: dict[str, Any] = {
     "properties": {
         "method": {"enum": list(METHODS)},
         **{k: {"enum": list(v)} for k, v in _WORDS.items()},
-        **{
-            k: {"type": "number"}
-            for k in ("a", "b", "mean", "std", "val", "gain", "sparsity", "groups")
-        },
+        **{k: {"type": "number"} for k in ("a", "b", "mean", "std", "val", "gain", "sparsity", "groups")},
     },
     "additionalProperties": False,
 }

@@ -159,7 +159,9 @@ Integer = integer("an integer", -LARGEST, LARGEST)
 Number = number("a number")
 Probability = number("a number between 0 and 1", 0.0, 1.0)
 Bool = Annotated[bool, PlainValidator(_boolean), WithJsonSchema({"type": "boolean"})]
-Scalar = Annotated[float | int | bool, PlainValidator(_scalar), WithJsonSchema({"type": ["number", "boolean"]})]
+Scalar = Annotated[
+    float | int | bool, PlainValidator(_scalar), WithJsonSchema({"type": ["number", "boolean"]})
+]
 """A number that keeps its kind: 2 stays an integer, since dtype promotion looks at it."""
 
 
@@ -297,7 +299,10 @@ def name(value: Any) -> str:
         raise PydanticCustomError(
             "invalid-name",
             "a name has letters, digits and _ only, got {got}",
-            {"got": describe(value), "help": f"for example {re.sub('[^A-Za-z0-9_]+', '_', value) or 'layer1'}"},
+            {
+                "got": describe(value),
+                "help": f"for example {re.sub('[^A-Za-z0-9_]+', '_', value) or 'layer1'}",
+            },
         )
     return value
 
@@ -323,7 +328,9 @@ def _references(value: Any) -> tuple[str, ...]:
     return (reference(value),)
 
 
-Name = Annotated[str, PlainValidator(name), WithJsonSchema({"type": ["string", "integer"], "pattern": "^[A-Za-z0-9_]+$"})]
+Name = Annotated[
+    str, PlainValidator(name), WithJsonSchema({"type": ["string", "integer"], "pattern": "^[A-Za-z0-9_]+$"})
+]
 _REFERENCE: Json = {"type": ["string", "number"]}
 Reference = Annotated[str, PlainValidator(reference), WithJsonSchema(_REFERENCE)]
 References = Annotated[

@@ -501,6 +501,8 @@ class AdaptiveMaxPool3d(_AdaptiveMaxPool):
 class _MaxUnpool(_Window):
     """MaxUnpool1d, 2d and 3d: the inverse of MaxPool, zero where nothing was the maximum."""
 
+    reference_parameters: ClassVar = ("output_size",)
+
     arity: ClassVar = (2, 2)
     input_names: ClassVar = ("input", "indices")
 

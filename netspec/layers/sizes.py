@@ -19,9 +19,7 @@ def convolution(size: Dim, kernel: int, stride: int, before: int, after: int, di
     return (size + before + after - window(kernel, dilation)) // stride + 1
 
 
-def transposed(
-    size: Dim, kernel: int, stride: int, padding: int, output_padding: int, dilation: int
-) -> Dim:
+def transposed(size: Dim, kernel: int, stride: int, padding: int, output_padding: int, dilation: int) -> Dim:
     """Size that a transposed convolution gives."""
     return (size - 1) * stride - 2 * padding + window(kernel, dilation) + output_padding
 
@@ -35,7 +33,13 @@ def pooling(size: Dim, kernel: int, stride: int, padding: int, dilation: int, ce
 
 
 def formula(
-    size: Dim, kernel: int, stride: int, padding: int | tuple[int, int], dilation: int, result: Dim, ceil: bool = False
+    size: Dim,
+    kernel: int,
+    stride: int,
+    padding: int | tuple[int, int],
+    dilation: int,
+    result: Dim,
+    ceil: bool = False,
 ) -> str:
     """`(5 + 2*0 - 1*(7 - 1) - 1)//1 + 1 = -1`: torch's formula with the numbers put in."""
     pad = f"2*{padding}" if isinstance(padding, int) else f"{padding[0]} + {padding[1]}"

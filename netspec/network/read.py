@@ -17,7 +17,7 @@ from netspec.layers.parameters import References, describe, name, reference  # n
 from netspec.network.errors import diagnostics_of, unknown_key
 from netspec.network.spec import Broken, Entry, Group, Header, InputSpec, NetworkSpec, Origin, Use
 
-TEXT_KEYS = frozenset({"name", "inputs", "use", "block", "type", "output_size"})
+TEXT_KEYS = frozenset({"name", "inputs", "use", "block", "type"})
 """Keys of an entry whose scalars are names: read as source text, so that 3.10 stays 3.10."""
 
 KINDS = ("type", "block", "layers", "use")
@@ -36,7 +36,11 @@ def read(document: Document, directory: str | None = None) -> tuple[NetworkSpec 
 def text_of(node: Node) -> Any:
     """The value of a name: scalars as they are written, lists of them likewise."""
     if isinstance(node, Scalar):
-        return node.text if isinstance(node.value, str | int | float) and not isinstance(node.value, bool) else node.value
+        return (
+            node.text
+            if isinstance(node.value, str | int | float) and not isinstance(node.value, bool)
+            else node.value
+        )
     if isinstance(node, Sequence):
         return [text_of(item) for item in node.items]
     return to_python(node)
@@ -126,7 +130,14 @@ class _Reader:
                 if result["name"] is None:
                     result["name"] = _stem(self.document.source.name)
                 return result
-        return {"netspec": 1, "name": "network", "inputs": {}, "outputs": None, "description": None, "weights": None}
+        return {
+            "netspec": 1,
+            "name": "network",
+            "inputs": {},
+            "outputs": None,
+            "description": None,
+            "weights": None,
+        }
 
     def header_errors(self, error: ValidationError, root: Mapping) -> None:
         options = [*Header.model_fields, "layers", "blocks", "include"]
@@ -144,7 +155,10 @@ class _Reader:
             except PydanticCustomError as error:
                 place = node.key_node(key) if isinstance(node, Mapping) else None
                 self.report(
-                    "invalid-name", f"input `{key}`: {error.message()}", place.span if place else None, ("inputs", key)
+                    "invalid-name",
+                    f"input `{key}`: {error.message()}",
+                    place.span if place else None,
+                    ("inputs", key),
                 )
 
     # --- entries ------------------------------------------------------------------------------------
@@ -220,7 +234,9 @@ class _Reader:
         typo = next((k for k in node.keys() if did_you_mean(k, ["type"])), None)
         if typo is not None:
             self.diagnostics.append(
-                unknown_key("an entry", typo, ["type"], node, (*origin.path, typo), (typo,), _instance_notes(origin))
+                unknown_key(
+                    "an entry", typo, ["type"], node, (*origin.path, typo), (typo,), _instance_notes(origin)
+                )
             )
             return
         self.report(
@@ -268,7 +284,8 @@ class _Reader:
             if isinstance(value, BrokenNode):
                 damaged = True
                 continue
-            values[key] = text_of(value) if key in TEXT_KEYS else to_python(value)
+            is_name = key in TEXT_KEYS or (key in cls.reference_parameters and isinstance(value, Scalar))
+            values[key] = text_of(value) if is_name else to_python(value)
         if values.get("name", "") is None:
             values["name"] = str(position)
         values.setdefault("name", str(position))
@@ -328,7 +345,11 @@ class _Reader:
             return Use(label, reference(target), inputs, origin)
         except PydanticCustomError as error:
             self.report(
-                error.type, f"`use`: {error.message()}", origin.find("use")[0], (*origin.path, "use"), origin=origin
+                error.type,
+                f"`use`: {error.message()}",
+                origin.find("use")[0],
+                (*origin.path, "use"),
+                origin=origin,
             )
             return Broken(label, inputs, origin)
 
@@ -353,7 +374,9 @@ class _Reader:
                     given = text_of(value)
                     inputs = tuple(map(reference, given if isinstance(given, list) else [given]))
             except PydanticCustomError as error:
-                self.report(error.type, f"`{key}`: {error.message()}", value.span, (*origin.path, key), origin=origin)
+                self.report(
+                    error.type, f"`{key}`: {error.message()}", value.span, (*origin.path, key), origin=origin
+                )
         return label, inputs
 
     # --- reporting ----------------------------------------------------------------------------------
@@ -387,7 +410,10 @@ def _header_value(key: str, node: Node) -> Any:
         if isinstance(node, Mapping):
             return {
                 e.key.text: (
-                    {k.key.text: text_of(k.value) if k.key.text == "from" else to_python(k.value) for k in e.value}
+                    {
+                        k.key.text: text_of(k.value) if k.key.text == "from" else to_python(k.value)
+                        for k in e.value
+                    }
                     if isinstance(e.value, Mapping)
                     else text_of(e.value)
                 )

@@ -6,7 +6,15 @@ import re
 from dataclasses import dataclass
 from typing import Annotated, Any, TypeAlias
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, PrivateAttr, WithJsonSchema
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    PrivateAttr,
+    WithJsonSchema,
+)
 from pydantic_core import PydanticCustomError
 
 from netspec.diagnostics import Span
@@ -131,7 +139,12 @@ Dimension = Annotated[
     int | str,
     PlainValidator(_dimension),
     WithJsonSchema(
-        {"anyOf": [{"type": "integer", "minimum": 1}, {"type": "string", "pattern": "^[A-Za-z_][A-Za-z0-9_]*$"}]}
+        {
+            "anyOf": [
+                {"type": "integer", "minimum": 1},
+                {"type": "string", "pattern": "^[A-Za-z_][A-Za-z0-9_]*$"},
+            ]
+        }
     ),
 ]
 
@@ -212,7 +225,10 @@ def _outputs(value: Any) -> Any:
         return value
     if value is None or isinstance(value, bool):
         raise wrong_type("a list of references or a mapping from public names to them", value)
-    context = {"expected": "a list of references or a mapping from public names to them", "got": describe(value)}
+    context = {
+        "expected": "a list of references or a mapping from public names to them",
+        "got": describe(value),
+    }
     if isinstance(value, str):
         context["help"] = f"write [{value}]"
     raise PydanticCustomError("wrong-type", "expected {expected}, got {got}", context)

@@ -36,9 +36,7 @@ def mixing_layer(program: Program) -> str | None:
         rows[value] = Rows.FREE
     for step in program.steps:
         arriving = [rows[v] for v in step.inputs]
-        if isinstance(step.operation, ops.Random):
-            result = Rows.MIXED
-        elif Rows.MIXED in arriving:
+        if isinstance(step.operation, ops.Random) or Rows.MIXED in arriving:
             result = Rows.MIXED
         elif Rows.EACH not in arriving:
             result = Rows.FREE
@@ -123,13 +121,7 @@ def _all_rows(operation: Any, rows: list[Rows], inputs: list[ArraySpec], outputs
 
 _Rule = Callable[[Any, list[Rows], list[ArraySpec], list[ArraySpec]], bool]
 _RULES: dict[type[ops.Operation], _Rule] = {
-    **{
-        kind: _only_first
-        for kind in (
-            ops.Convolution, ops.TransposedConvolution, ops.MaxPool, ops.AveragePool, ops.AdaptiveAveragePool,
-            ops.AdaptiveMaxPool, ops.Resize, ops.Cast, ops.Require,
-        )
-    },
+    **dict.fromkeys((ops.Convolution, ops.TransposedConvolution, ops.MaxPool, ops.AveragePool, ops.AdaptiveAveragePool, ops.AdaptiveMaxPool, ops.Resize, ops.Cast, ops.Require), _only_first),
     ops.Linear: lambda o, rows, inputs, outputs: rows[0] is Rows.EACH and len(inputs[0].shape) >= 2,
     ops.MaxUnpool: _all_rows,
     ops.TakeAlong: lambda o, rows, i, out: _all_rows(o, rows, i, out) and o.axis != 0,

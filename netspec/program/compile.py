@@ -51,9 +51,7 @@ def compile(shaped: ShapedGraph, wanted: Mapping[str, TensorRef], training: bool
             continue
         layer, types = shaped.layers[node.index], shaped.types[node.index]
         assert layer is not None and types is not None
-        states = {
-            state.name: ArraySpec(state.shape, state.dtype or shaped.dtype) for state in layer.states()
-        }
+        states = {state.name: ArraySpec(state.shape, state.dtype or shaped.dtype) for state in layer.states()}
         b.layer(node.path, node.state_path, tuple(map(array_spec, types.values())), states)
         result = layer.lower(b, *(tensors[ref] for ref in node.inputs))
         outputs = (result,) if isinstance(result, Value) else tuple(result)

@@ -24,7 +24,12 @@ class Executor:
     """One set of buffers for one program; one thread at a time runs it."""
 
     def __init__(
-        self, program: Program, backend: Backend, states: Mapping[str, Array], context: Context, planned: Plan | None = None
+        self,
+        program: Program,
+        backend: Backend,
+        states: Mapping[str, Array],
+        context: Context,
+        planned: Plan | None = None,
     ) -> None:
         """Allocate the buffers and bind every kernel; `states` are read where they lie."""
         self.program = program

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from netspec.analysis import Analysis
-from netspec.diagnostics import InputError, did_you_mean, has_errors, render_text
+from netspec.diagnostics import InputError, did_you_mean, has_errors
 from netspec.graph import ShapedGraph, infer
-from netspec.graph.infer import states_of
 from netspec.layers.tensor import ITEM_SIZE, TensorType
-from netspec.report.tables import Table
+from netspec.report.tables import Table, format_bytes
 from netspec.runtime.inputs import check_sizes
-from netspec.symbolic import Dim, product
+from netspec.symbolic import Dim, evaluate, product
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,12 +78,10 @@ def report_of(shaped: ShapedGraph) -> Report:
         assert tensor is not None
         return TensorType(tuple(simplify(d) for d in tensor.shape), tensor.dtype)
 
-    states = states_of(shaped)
     owned: dict[str, int] = {}
     for node, layer in zip(graph.nodes, shaped.layers, strict=True):
         if layer is not None and node.path == node.state_path:
             owned[node.path] = sum(math.prod(s.shape) for s in layer.states() if not s.buffer)
-    del states
     rows = []
     for node, layer, types in zip(graph.nodes, shaped.layers, shaped.types, strict=True):
         assert layer is not None and types is not None
@@ -127,7 +125,9 @@ def shaped_for(analysis: Analysis, inputs: Mapping[str, Any]) -> ShapedGraph:
         try:
             sizes[name] = tuple(int(size) for size in shape)
         except (TypeError, ValueError):
-            raise InputError(f"input {name}: expected a shape such as (1, 3, 224, 224), got {shape!r}") from None
+            raise InputError(
+                f"input {name}: expected a shape such as (1, 3, 224, 224), got {shape!r}"
+            ) from None
         if any(size < 0 for size in sizes[name]):
             raise InputError(f"input {name}: sizes must be 0 or more, got {list(sizes[name])}")
     check_sizes(analysis.graph, sizes)
@@ -135,7 +135,7 @@ def shaped_for(analysis: Analysis, inputs: Mapping[str, Any]) -> ShapedGraph:
     if has_errors(shaped.diagnostics):
         found = [d for d in shaped.diagnostics if d.severity == "error"]
         text = ", ".join(f"{n} {list(s)}" for n, s in sizes.items())
-        raise InputError(f"the network does not take {text}:\n" + render_text(found), found)
+        raise InputError(f"the network does not take {text}", found)
     return shaped
 
 
@@ -186,10 +186,12 @@ def table(report: Report, markdown: bool = False) -> str:
             if number:
                 rows.add(f"{row.name}.{port}", "", shape, "", "", "")
             else:
-                rows.add(row.name, row.type, shape, _count(row.parameters), _count(row.macs), _bytes(row_bytes(row)))
+                rows.add(
+                    row.name, row.type, shape, _count(row.parameters), _factored(row.macs, row), _memory(row)
+                )
     rows.rule()
-    rows.add("total", "", "", _count(report.parameters) or "0", _count(report.macs) or "0",
-             _bytes(report.activation_bytes))  # fmt: skip
+    rows.add("total", "", "", f"{report.parameters:,}", _total(report.macs, "{:,}".format),
+             _total(report.activation_bytes, format_bytes))  # fmt: skip
     lines = [rows.markdown() if markdown else rows.text()]
     outputs = ", ".join(f"{name} {tensor}{_dtype(tensor)}" for name, tensor in report.outputs.items())
     lines.append(f"outputs: {outputs}")
@@ -208,7 +210,39 @@ def _count(count: Dim) -> str:
     return str(count)
 
 
-def _bytes(count: Dim) -> str:
-    from netspec.runtime.network import format_bytes
+LONGEST_TOTAL = 36
+"""Characters; a symbolic total that is longer is left to the JSON."""
 
-    return format_bytes(count) if isinstance(count, int) else f"{count} B"
+
+def _total(amount: Dim, show: Callable[[int], str]) -> str:
+    if isinstance(amount, int):
+        return show(amount)
+    text = str(amount)
+    return text if len(text) <= LONGEST_TOTAL else "(give --input)"
+
+
+def _memory(row: Row) -> str:
+    amount = row_bytes(row)
+    if isinstance(amount, int):
+        return format_bytes(amount)
+    return f"{_factored(amount, row)} B"
+
+
+def _factored(amount: Dim, row: Row) -> str:
+    """An amount as people write it, a number times the sizes of the output, where it is that."""
+    if isinstance(amount, int):
+        return _count(amount)
+    shape = next(iter(row.outputs.values())).shape
+    whole = product(shape)
+    probe = {symbol: 1000 + 7 * i for i, symbol in enumerate(sorted(amount.symbols))}
+    divisor = (
+        whole
+        if isinstance(whole, int)
+        else evaluate(whole, {**probe, **dict.fromkeys(whole.symbols - probe.keys(), 1)})
+    )
+    factor = evaluate(amount, probe) // divisor if divisor else 0
+    if whole * factor != amount:
+        return str(amount)
+    number = factor * math.prod(d for d in shape if isinstance(d, int))
+    parts = [str(d) if re.fullmatch(r"\w+", str(d)) else f"({d})" for d in shape if not isinstance(d, int)]
+    return "*".join([*([f"{number:,}"] if number != 1 else []), *parts])

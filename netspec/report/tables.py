@@ -49,4 +49,16 @@ class Table:
         """A Markdown table."""
         marks = ["---:" if side == "r" else "---" for side in self.align]
         lines = [self.header, tuple(marks), *(row for row in self.rows if row is not None)]
-        return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+        return "\n".join(
+            "| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines
+        )
+
+
+def format_bytes(count: int) -> str:
+    """`1.5 GB`: powers of 1000, three digits."""
+    size = float(count)
+    for unit in ("B", "kB", "MB", "GB", "TB", "PB"):
+        if size < 1000 or unit == "PB":
+            return f"{size:.3g} {unit}" if unit != "B" else f"{count} B"
+        size /= 1000
+    return f"{count} B"

@@ -26,21 +26,27 @@ def batch_ranges(
 ) -> list[tuple[int, int]]:
     """(start, stop) of each batch. Raises `InputError` where batches would change the answer."""
     if net.training:
-        raise InputError("--batch-size: in train mode the batch changes the answer (batch statistics, dropout)")
+        raise InputError(
+            "--batch-size: in train mode the batch changes the answer (batch statistics, dropout)"
+        )
     wanted = net.wanted(taps)
     _, needed = select(net._graph, wanted)
     first: dict[str, Any] = {}
     for name in needed:
         spec = net._graph.inputs[name]
         assert spec is not None
-        first[f"input {name}"] = symbol(spec.shape[0]) if spec.shape and isinstance(spec.shape[0], str) else None
+        first[f"input {name}"] = (
+            symbol(spec.shape[0]) if spec.shape and isinstance(spec.shape[0], str) else None
+        )
     for name, ref in wanted.items():
         tensor = net._shaped.type_of(ref)
         first[f"output {name}"] = tensor.shape[0] if tensor is not None and tensor.shape else None
     axes = set(first.values())
     if len(axes) != 1 or None in axes or str(next(iter(axes))) not in net._shaped.symbols:
         shown = ", ".join(f"{where}: {axis if axis is not None else 'none'}" for where, axis in first.items())
-        raise InputError(f"--batch-size needs one symbol as the first axis of all inputs and outputs, got {shown}")
+        raise InputError(
+            f"--batch-size needs one symbol as the first axis of all inputs and outputs, got {shown}"
+        )
     missing = [name for name in needed if name not in arrays]
     if missing:
         raise InputError(f"input {', '.join(missing)} is missing")
@@ -52,7 +58,9 @@ def batch_ranges(
     if all(shaped.types[i] is not None for i in select(net._graph, wanted)[0]):
         mixing = mixing_layer(compile(shaped, wanted))
         if mixing is not None:
-            raise InputError(f"--batch-size: layer {mixing} mixes the rows of the batch, so batches would change the answer")
+            raise InputError(
+                f"--batch-size: layer {mixing} mixes the rows of the batch, so batches would change the answer"
+            )
     starts = range(0, total, batch_size) if total else [0]
     return [(start, min(start + batch_size, total)) for start in starts]
 

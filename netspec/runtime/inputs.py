@@ -37,9 +37,7 @@ def by_name(graph: Graph, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dic
     return given
 
 
-def check_arrays(
-    graph: Graph, given: Mapping[str, Any], needed: Sequence[str], dtype: str
-) -> dict[str, Any]:
+def check_arrays(graph: Graph, given: Mapping[str, Any], needed: Sequence[str], dtype: str) -> dict[str, Any]:
     """The needed inputs as arrays of the right dtype; ranks, fixed sizes and shared symbols checked."""
     missing = [name for name in needed if name not in given]
     if missing:

@@ -13,13 +13,12 @@ from typing import Any
 from netspec.analysis import Analysis
 from netspec.backends.base import Backend, Context
 from netspec.diagnostics import (
-    Diagnostic,
     DeviceError,
+    Diagnostic,
     InputError,
     WeightsError,
     did_you_mean,
     has_errors,
-    render_text,
 )
 from netspec.graph import Graph, ShapedGraph, TensorRef, infer, select
 from netspec.graph.infer import state_key, states_of
@@ -28,6 +27,7 @@ from netspec.network import NetworkSpec
 from netspec.program.compile import Program, compile
 from netspec.program.executor import Executor, StepError
 from netspec.program.memory import Plan, plan
+from netspec.report.tables import format_bytes
 from netspec.runtime import weights as state_of
 from netspec.runtime.bound import BoundLayer
 from netspec.runtime.inputs import by_name, check_arrays
@@ -75,10 +75,11 @@ class Network:
             from netspec.backends.numpy.threads import set_blas_threads
 
             set_blas_threads(threads)
-        self._shaped = infer(self._graph, dtype=self.dtype, training=True) if self.training else analysis.shaped
+        self._shaped = (
+            infer(self._graph, dtype=self.dtype, training=True) if self.training else analysis.shaped
+        )
         if has_errors(self._shaped.diagnostics):
-            raise InputError("the network does not run in this mode and dtype:\n"
-                             + render_text(self._shaped.diagnostics), self._shaped.diagnostics)  # fmt: skip
+            raise InputError("the network does not run in this mode and dtype", self._shaped.diagnostics)
         self._states = states_of(self._shaped)
         self._lock = threading.RLock()
         self._programs: OrderedDict[Any, _Prepared] = OrderedDict()
@@ -96,7 +97,11 @@ class Network:
         if isinstance(weights, Mapping):
             given = {name: _as_array(name, value) for name, value in weights.items()}
         elif weights is not None or self.spec.weights is not None:
-            path = Path(weights) if weights is not None else Path(self.spec._directory or "") / str(self.spec.weights)
+            path = (
+                Path(weights)
+                if weights is not None
+                else Path(self.spec._directory or "") / str(self.spec.weights)
+            )
             source = str(path)
             from netspec.interop.checkpoints import read_checkpoint
 
@@ -214,7 +219,9 @@ class Network:
         with self._lock:
             return self._run(key, arrays, wanted, self._generator())
 
-    def _run(self, key: Any, arrays: dict[str, Any], wanted: dict[str, TensorRef], rng: Any) -> dict[str, Any]:
+    def _run(
+        self, key: Any, arrays: dict[str, Any], wanted: dict[str, TensorRef], rng: Any
+    ) -> dict[str, Any]:
         with self._lock:
             prepared = self._programs.get(key)
             if prepared is None:
@@ -239,7 +246,9 @@ class Network:
                 prepared.idle.append(executor)
         return results
 
-    def _prepare(self, shapes: Sequence[tuple[str, tuple[int, ...]]], wanted: dict[str, TensorRef]) -> _Prepared:
+    def _prepare(
+        self, shapes: Sequence[tuple[str, tuple[int, ...]]], wanted: dict[str, TensorRef]
+    ) -> _Prepared:
         """The program for these input shapes; raises `InputError` where a layer refuses them."""
         shaped = self.shaped(dict(shapes))
         needed, _ = select(self._graph, wanted)
@@ -247,7 +256,7 @@ class Network:
         if refused:
             found = [d for d in shaped.diagnostics if d.severity == "error"]
             sizes = ", ".join(f"{n} {list(s)}" for n, s in shapes)
-            raise InputError(f"the network does not take {sizes}:\n" + render_text(found), found)
+            raise InputError(f"the network does not take {sizes}", found)
         program = compile(shaped, wanted, self.training)
         return _Prepared(program, plan(program))
 
@@ -260,8 +269,13 @@ class Network:
         wanted: dict[str, TensorRef] = {}
         for name in self._graph.outputs if outputs is None else outputs:
             if name not in self._graph.outputs:
-                raise InputError(f"the network has no output `{name}`; " + (
-                    did_you_mean(name, self._graph.outputs) or f"the outputs are {', '.join(self._graph.outputs)}"))
+                raise InputError(
+                    f"the network has no output `{name}`; "
+                    + (
+                        did_you_mean(name, self._graph.outputs)
+                        or f"the outputs are {', '.join(self._graph.outputs)}"
+                    )
+                )
             wanted[name] = self._graph.outputs[name]
         for tap in taps:
             wanted[tap] = self.tensor(tap)
@@ -282,7 +296,8 @@ class Network:
                 return TensorRef(node.index, port)
         known = [n.path for n in self._graph.nodes]
         raise InputError(
-            f"there is no layer `{name}` to tap; " + (did_you_mean(name, known) or f"there are {', '.join(known[:12])}")
+            f"there is no layer `{name}` to tap; "
+            + (did_you_mean(name, known) or f"there are {', '.join(known[:12])}")
         )
 
     def _generator(self) -> Any:
@@ -359,17 +374,11 @@ def _as_array(name: str, value: Any) -> Any:
     import numpy as np
 
     array = value if hasattr(value, "dtype") and hasattr(value, "shape") else np.asarray(value)
-    return array if isinstance(array, np.ndarray) or hasattr(array, "__cuda_array_interface__") else np.asarray(array)
+    return (
+        array
+        if isinstance(array, np.ndarray) or hasattr(array, "__cuda_array_interface__")
+        else np.asarray(array)
+    )
 
 
-def format_bytes(count: int) -> str:
-    """`1.5 GB`: powers of 1000, three digits."""
-    size = float(count)
-    for unit in ("B", "kB", "MB", "GB", "TB", "PB"):
-        if size < 1000 or unit == "PB":
-            return f"{size:.3g} {unit}" if unit != "B" else f"{count} B"
-        size /= 1000
-    return f"{count} B"
-
-
-__all__ = ["Diagnostic", "Network", "format_bytes", "open_backend", "state_key"]
+__all__ = ["Diagnostic", "Network", "open_backend", "state_key"]

@@ -42,7 +42,11 @@ class Profile(BaseModel):
 
     runner: Annotated[int, PlainValidator(_version), WithJsonSchema({"const": 1})]
     """Version of the profile's format: 1."""
-    device: Annotated[str, PlainValidator(check_device), WithJsonSchema({"type": "string", "pattern": "^(cpu|cuda(:[0-9]+)?)$"})] = "cpu"
+    device: Annotated[
+        str,
+        PlainValidator(check_device),
+        WithJsonSchema({"type": "string", "pattern": "^(cpu|cuda(:[0-9]+)?)$"}),
+    ] = "cpu"
     """Where it runs: cpu, cuda or cuda:N."""
     dtype: choice(*FLOATS, *COMPLEX) = "float32"  # type: ignore[valid-type]
     """Type of the parameters and of floating inputs."""
@@ -79,6 +83,12 @@ def analyse_profile(document: Document) -> tuple[Profile | None, list[Diagnostic
         profile = Profile.model_validate(to_python(root))
     except ValidationError as error:
         found += diagnostics_of(
-            error, Profile, "the run profile", root, (), options=list(Profile.model_fields), complete=root.complete
+            error,
+            Profile,
+            "the run profile",
+            root,
+            (),
+            options=list(Profile.model_fields),
+            complete=root.complete,
         )
     return (None if found else profile), found

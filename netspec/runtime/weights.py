@@ -68,7 +68,9 @@ def initial(name: str, state: State, dtype: str, seed: int) -> Any:
 
 def is_random(state: State) -> bool:
     """Whether a layer starts with drawn numbers."""
-    return isinstance(state.init, InitMethod) and state.init.method not in FIXED and math.prod(state.shape) > 0
+    return (
+        isinstance(state.init, InitMethod) and state.init.method not in FIXED and math.prod(state.shape) > 0
+    )
 
 
 def converted(name: str, state: State, array: Any, dtype: str) -> Any:

@@ -50,7 +50,9 @@ def call(case: Case | Rejection, arrays: list[np.ndarray], dtype: str) -> tuple[
     module.train(case.mode == "train")
     if getattr(case, "indices_from", None):
         pool, options = case.indices_from
-        pooled, indices = getattr(torch.nn, pool)(return_indices=True, **{k: tuples(v) for k, v in options.items()})(tensors[0])
+        pooled, indices = getattr(torch.nn, pool)(
+            return_indices=True, **{k: tuples(v) for k, v in options.items()}
+        )(tensors[0])
         tensors = [pooled, indices]
     return ports(module(*tensors, **extra)), module
 

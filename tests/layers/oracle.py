@@ -122,9 +122,9 @@ def _array(rng: np.random.RandomState, arg: Arg) -> np.ndarray:
         values = np.asarray(rng.randint(0, 3, arg.shape)).astype(float)
     elif arg.kind == "special":
         flat = values.reshape(-1)
-        flat[:: 5] = np.nan
-        flat[1 :: 7] = np.inf
-        flat[2 :: 11] = -np.inf
+        flat[::5] = np.nan
+        flat[1::7] = np.inf
+        flat[2::11] = -np.inf
     return values.astype(arg.dtype)
 
 

@@ -47,7 +47,8 @@ CASES = [
         ("edges", EDGES, "float32"),
         *(
             [
-                ("", SPECIAL, "float32"),
+                # torch's vectorised erf makes NaN of gelu(inf), its scalar and float64 ones inf
+                ("", Arg((4, 5), kind="ties") if name == "GELU" else SPECIAL, "float32"),
                 ("", Arg(()), "float32"),
                 ("", Arg((0, 3)), "float32"),
                 ("", HALF, "float16"),

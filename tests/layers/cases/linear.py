@@ -14,9 +14,27 @@ CASES = [
     Case("Identity", {}, (Arg((), "int64"),)),
 ]
 REJECTIONS = [
-    Rejection("Linear", {"in_features": 5, "out_features": 3}, (Arg((4, 6)),), code="channel-mismatch", parameter="in_features"),
+    Rejection(
+        "Linear",
+        {"in_features": 5, "out_features": 3},
+        (Arg((4, 6)),),
+        code="channel-mismatch",
+        parameter="in_features",
+    ),
     Rejection("Linear", {"in_features": 5, "out_features": 3}, (Arg(()),), code="wrong-rank"),
     Rejection("Linear", {"in_features": 5, "out_features": 3}, (Arg((4, 5), "int64"),), code="wrong-dtype"),
-    Rejection("Linear", {"in_features": 5, "out_features": -3}, (Arg((4, 5)),), code="out-of-range", parameter="out_features"),
-    Rejection("Linear", {"in_features": "five", "out_features": 3}, (Arg((4, 5)),), code="wrong-type", parameter="in_features"),
+    Rejection(
+        "Linear",
+        {"in_features": 5, "out_features": -3},
+        (Arg((4, 5)),),
+        code="out-of-range",
+        parameter="out_features",
+    ),
+    Rejection(
+        "Linear",
+        {"in_features": "five", "out_features": 3},
+        (Arg((4, 5)),),
+        code="wrong-type",
+        parameter="in_features",
+    ),
 ]

@@ -22,7 +22,7 @@ def _run(case: Any, tensors: list[Any]) -> Any:
     return getattr(owner, case.type)(tensors[0], **options)
 
 
-TORCH = {name: _run for name in (*_TORCH, *_FUNCTIONAL, "detach")}
+TORCH = dict.fromkeys((*_TORCH, *_FUNCTIONAL, "detach"), _run)
 
 _PLAIN = tuple(name for name in TORCH if name != "clamp" and "softmax" not in name)
 _TO_FLOAT = ("exp", "log", "sqrt", "rsqrt", "sin", "cos", "sigmoid", "tanh")
