@@ -287,6 +287,12 @@ class _InstanceNorm(_Tracked):
                 code="channel-mismatch",
                 parameter="num_features",
             )
+        if self._has_weight() and x.rank > self.rank + 1:
+            call.require(
+                at_least(x.shape[0], 1),
+                f"with affine the batch must not be empty, got {x}",
+                code="empty-axis",
+            )
         if call.training or not self._tracks():
             need_several(
                 call,

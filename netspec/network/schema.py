@@ -63,11 +63,6 @@ def network_schema() -> Json:
     shared.schemas["type"] = _type_schema()
     for inside in (False, True):
         shared.schemas[_entry_name(inside)] = _entry(shared, inside)
-        shared.schemas[_list_name(inside)] = {
-            "type": "array",
-            "minItems": 1,
-            "items": shared.reference(_entry_name(inside)),
-        }
     shared.schemas["block"] = _block(shared)
     return {
         "$schema": DRAFT,
@@ -103,13 +98,12 @@ def _file(shared: Definitions) -> Json:
     }
     properties = {key: documented(value, docs[key]) for key, value in values.items()}
     properties["layers"] = documented(
-        {"allOf": [shared.reference(_list_name(False))]},
-        "The entries in order, each fed by the one before it.",
+        _list(shared, inside=False), "The entries in order, each fed by the one before it."
     )
     properties["blocks"] = documented(
         {
             "type": "object",
-            "propertyNames": {"pattern": _IDENTIFIER},
+            "propertyNames": {"title": "name", "pattern": _IDENTIFIER},
             "additionalProperties": shared.reference("block"),
         },
         "Lists of layers with arguments, by name; an entry `block: name` stands for one.",
@@ -130,7 +124,7 @@ def _inputs() -> Json:
     return {
         "type": "object",
         "minProperties": 1,
-        "propertyNames": {"pattern": _NAME},
+        "propertyNames": {"title": "name", "pattern": _NAME},
         "additionalProperties": documented(one, words),
     }
 
@@ -150,9 +144,9 @@ def _outputs() -> Json:
 def _block(shared: Definitions) -> Json:
     name: Json = {"type": ["string", "integer"], "pattern": _NAME}
     values: Json = {
-        "args": {"type": ["object", "null"], "propertyNames": {"pattern": _IDENTIFIER}},
+        "args": {"type": ["object", "null"], "propertyNames": {"title": "name", "pattern": _IDENTIFIER}},
         "inputs": {"type": ["array", *name["type"]], "items": name, "pattern": _NAME},
-        "layers": {"allOf": [shared.reference(_list_name(True))]},
+        "layers": _list(shared, inside=True),
         "outputs": {"type": "array", "items": _REFERENCE, "minItems": 1},
     }
     return {
@@ -170,38 +164,47 @@ def _entry_name(inside: bool) -> str:
     return "blockEntry" if inside else "entry"
 
 
-def _list_name(inside: bool) -> str:
-    return "blockEntries" if inside else "entries"
-
-
 def _entry(shared: Definitions, inside: bool) -> Json:
     """One entry of `layers`; inside a block `$arguments` may stand for values."""
     common = {key: shared.share(f"entry.{key}", value) for key, value in _common().items()}
     common["repeat"] = _value(shared, "entry.repeat", _repeat(), inside)
-    kinds: Json = {
-        "use": documented(_REFERENCE, ENTRY_KEYS["use"]),
-        "layers": documented({"allOf": [shared.reference(_list_name(inside))]}, ENTRY_KEYS["layers"]),
-        "block": documented({"type": "string"}, ENTRY_KEYS["block"]),
-    }
     arguments = shared.share("entry.with", documented({"type": ["object", "null"]}, ENTRY_KEYS["with"]))
-    otherwise: Json = {
-        "properties": {"type": {}, **kinds, "with": arguments, **common},
-        "required": ["type"],
+    kinds: dict[str, Json] = {
+        "use": {"use": documented(_REFERENCE, ENTRY_KEYS["use"])},
+        "layers": {"layers": documented(_list(shared, inside), ENTRY_KEYS["layers"])},
+        "block": {"block": documented({"type": "string"}, ENTRY_KEYS["block"]), "with": arguments},
     }
-    for kind, schema in reversed(kinds.items()):
-        properties = {kind: schema, **({"with": arguments} if kind == "block" else {}), **common}
+    every = {key: value for keys in kinds.values() for key, value in keys.items()}
+    kind = shared.share("entry.type", documented({}, ENTRY_KEYS["type"]))
+    otherwise: Json = {"title": "entry", "properties": {"type": kind, **every, **common}, "required": ["type"]}
+    for key, own in reversed(kinds.items()):
         otherwise = {
-            "if": {"required": [kind]},
-            "then": {"properties": properties, "additionalProperties": False},
+            "if": _has(key),
+            "then": {"title": key, "properties": {**own, **common}, "additionalProperties": False},
             "else": otherwise,
         }
     return {
         "type": "object",
         "properties": {"type": shared.reference("type")},
-        "if": {"required": ["type"]},
-        "then": {"allOf": _families(shared, common, inside)},
+        "if": _has("type"),
+        "then": {
+            # `not` in the condition: the server would show a plain enumeration over every type
+            "if": {"properties": {"type": {"not": {"enum": list(REGISTRY)}}}},
+            "then": {"properties": {"type": {"enum": list(REGISTRY)}}},
+            "else": {"allOf": _families(shared, common, inside)},
+        },
         "else": otherwise,
     }
+
+
+def _has(key: str) -> Json:
+    # `type`, because editors ask about entries that are still empty
+    return {"type": "object", "required": [key]}
+
+
+def _list(shared: Definitions, inside: bool) -> Json:
+    """A list of entries."""
+    return {"type": "array", "minItems": 1, "items": shared.reference(_entry_name(inside))}
 
 
 def _common() -> Json:
@@ -231,7 +234,7 @@ def _families(shared: Definitions, common: Json, inside: bool) -> list[Json]:
         families.setdefault(cls.__module__, []).append(cls)
     return [
         {
-            "if": {"properties": {"type": {"enum": [cls.type_name for cls in members]}}},
+            "if": {"properties": {"type": {"pattern": f"^({'|'.join(cls.type_name for cls in members)})$"}}},
             "then": {
                 "allOf": [
                     {
@@ -248,14 +251,16 @@ def _families(shared: Definitions, common: Json, inside: bool) -> list[Json]:
 
 def _layer(shared: Definitions, cls: type[Layer], common: Json, inside: bool) -> Json:
     """What an entry of this type may hold."""
+    label = cls.type_name
     parameters = parameter_schemas(cls)
-    properties: Json = {"type": {}}
-    for name, schema in parameters.items():
-        properties[name] = _value(shared, f"{cls.type_name}.{name}", schema, inside)
-    properties |= {key: value for key, value in common.items() if key != "inputs" or cls.arity != (0, 0)}
+    properties: Json = {
+        "type": shared.share(f"{label}.type", {"markdownDescription": type_markdown(cls)}),
+        **{name: _value(shared, f"{label}.{name}", schema, inside) for name, schema in parameters.items()},
+        **{key: value for key, value in common.items() if key != "inputs" or cls.arity != (0, 0)},
+    }
     required = [name for name, (_, info) in parameter_fields(cls).items() if info.is_required()]
-    result: Json = {"properties": properties, "additionalProperties": False}
-    return {**result, "required": required} if required else result
+    result: Json = {"title": label, "properties": properties, "additionalProperties": False}
+    return shared.share(f"block.{label}" if inside else label, result | ({"required": required} if required else {}))
 
 
 def _value(shared: Definitions, name: str, schema: Json, inside: bool) -> Json:
@@ -281,6 +286,8 @@ def parameter_schemas(cls: type[Layer]) -> dict[str, Json]:
         else:
             schema = per_axis(schema, None, False)
         result[name] = documented(schema, docs.get(field, ""), None if info.is_required() else info.default)
+        if schema.get("deprecated"):
+            result[name]["doNotSuggest"] = True
     if cls.parameter_names and "init" not in result:
         schema = simplified(raw["init"])
         schema["properties"] = dict.fromkeys(cls.parameter_names, schema["additionalProperties"])
@@ -293,12 +300,16 @@ def parameter_schemas(cls: type[Layer]) -> dict[str, Json]:
 
 
 def _type_schema() -> Json:
-    return {
-        "type": "string",
+    """What a `type` is offered with; which types there are is said where an unknown one is refused.
+
+    The second alternative never holds: the server completes from it, and does not show all of it over a type.
+    """
+    words = {
         "enum": list(REGISTRY),
         "markdownEnumDescriptions": [type_markdown(cls) for cls in REGISTRY.values()],
-        "markdownDescription": ENTRY_KEYS["type"],
+        "not": {},
     }
+    return {"anyOf": [{}, words]}
 
 
 def signature(cls: type[Layer]) -> str:
