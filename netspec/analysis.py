@@ -56,7 +56,7 @@ def analyse_text(text: str, name: str = "<text>", directory: str | None = None) 
 
 def analyse_mapping(mapping: Mapping[str, Any], dtype: str = "float32") -> Analysis:
     """`analyse` of Python values; layers may stand in it as objects."""
-    return analyse(from_python(_plain(dict(mapping))), None, dtype)
+    return analyse(from_python(dict(mapping)), None, dtype)
 
 
 def analyse_spec(spec: NetworkSpec, dtype: str = "float32") -> Analysis:
@@ -68,14 +68,3 @@ def analyse_spec(spec: NetworkSpec, dtype: str = "float32") -> Analysis:
     found = [*found, *shaped.diagnostics]
     return Analysis(from_python(None), spec, graph, shaped, tuple(sort_diagnostics(found)))
 
-
-def _plain(value: Any) -> Any:
-    from netspec.layers.base import Layer
-
-    if isinstance(value, Layer):
-        return value.to_mapping()
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    return value

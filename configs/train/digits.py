@@ -47,5 +47,6 @@ def load_split() -> tuple[tuple[Array, Array], tuple[Array, Array]]:
 
     pictures, digits = load_pictures()
     scaled = pictures[:, None].astype(np.float32) / np.float32(255)
-    seen, held_out = train_test_split(np.arange(len(digits)), test_size=HELD_OUT, random_state=0, stratify=digits)
+    rows = np.arange(len(digits))
+    seen, held_out = train_test_split(rows, test_size=HELD_OUT, random_state=0, stratify=digits)
     return (scaled[seen], digits[seen]), (scaled[held_out], digits[held_out])

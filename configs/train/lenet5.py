@@ -13,9 +13,10 @@ from digits import load_split
 from fitting import CONFIGS, SAMPLES, accuracy, distorted, fit, start, write_weights
 from models import LeNet5
 from PIL import Image
+from torch import Tensor
 from torch.nn import functional as F
 
-SHOWN = {0: "zero", 1: "one", 2: "two", 3: "three", 4: "four", 5: "five", 6: "six", 7: "seven", 8: "eight", 9: "nine"}
+SHOWN = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 """File names of the sample pictures."""
 
 
@@ -25,7 +26,11 @@ def main() -> None:
     (images, digits), (held_images, held_digits) = load_split()
     x, y = torch.from_numpy(images), torch.from_numpy(digits)
     model = LeNet5()
-    fit(model, lambda rows: F.cross_entropy(model.logits(distorted(x[rows])), y[rows]), len(x), epochs=60, rate=4e-3)
+
+    def loss(rows: Tensor) -> Tensor:
+        return F.cross_entropy(model.logits(distorted(x[rows])), y[rows])
+
+    fit(model, loss, len(x), epochs=60, rate=4e-3)
     with torch.no_grad():
         predicted = model.logits(torch.from_numpy(held_images)).argmax(1)
     print("held-out accuracy:", accuracy(predicted, torch.from_numpy(held_digits)))
@@ -33,7 +38,7 @@ def main() -> None:
 
     SAMPLES.mkdir(exist_ok=True)
     pictures = (held_images[:, 0] * 255).round().astype("uint8")
-    for digit, name in SHOWN.items():
+    for digit, name in enumerate(SHOWN):
         first = int((held_digits == digit).argmax())
         Image.fromarray(pictures[first]).save(SAMPLES / f"{name}.png")
 

@@ -61,6 +61,8 @@ class _Converter:
                     f"array of {value.size:,} elements; at most {_LARGEST_ARRAY:,} are allowed here"
                 )
             value = value.tolist()
+        if hasattr(value, "to_mapping"):  # a layer that was built in Python
+            value = value.to_mapping()
         if isinstance(value, AbstractMapping | list | tuple):
             return self._container(value)
         return self._scalar(value)

@@ -176,7 +176,11 @@ def _entry(shared: Definitions, inside: bool) -> Json:
     }
     every = {key: value for keys in kinds.values() for key, value in keys.items()}
     kind = shared.share("entry.type", documented({}, ENTRY_KEYS["type"]))
-    otherwise: Json = {"title": "entry", "properties": {"type": kind, **every, **common}, "required": ["type"]}
+    otherwise: Json = {
+        "title": "entry",
+        "properties": {"type": kind, **every, **common},
+        "required": ["type"],
+    }
     for key, own in reversed(kinds.items()):
         otherwise = {
             "if": _has(key),
@@ -185,13 +189,12 @@ def _entry(shared: Definitions, inside: bool) -> Json:
         }
     return {
         "type": "object",
-        "properties": {"type": shared.reference("type")},
         "if": _has("type"),
         "then": {
-            # `not` in the condition: the server would show a plain enumeration over every type
+            # `not`, and a pattern further down: over a type the server shows every enumeration that holds
             "if": {"properties": {"type": {"not": {"enum": list(REGISTRY)}}}},
-            "then": {"properties": {"type": {"enum": list(REGISTRY)}}},
-            "else": {"allOf": _families(shared, common, inside)},
+            "then": {"properties": {"type": shared.reference("type")}},
+            "else": {"allOf": [*_families(shared, common, inside), {"properties": {"type": _offered(shared)}}]},
         },
         "else": otherwise,
     }
@@ -260,7 +263,9 @@ def _layer(shared: Definitions, cls: type[Layer], common: Json, inside: bool) ->
     }
     required = [name for name, (_, info) in parameter_fields(cls).items() if info.is_required()]
     result: Json = {"title": label, "properties": properties, "additionalProperties": False}
-    return shared.share(f"block.{label}" if inside else label, result | ({"required": required} if required else {}))
+    if required:
+        result["required"] = required
+    return shared.share(f"block.{label}" if inside else label, result)
 
 
 def _value(shared: Definitions, name: str, schema: Json, inside: bool) -> Json:
@@ -300,22 +305,22 @@ def parameter_schemas(cls: type[Layer]) -> dict[str, Json]:
 
 
 def _type_schema() -> Json:
-    """What a `type` is offered with; which types there are is said where an unknown one is refused.
-
-    The second alternative never holds: the server completes from it, and does not show all of it over a type.
-    """
-    words = {
+    return {
         "enum": list(REGISTRY),
         "markdownEnumDescriptions": [type_markdown(cls) for cls in REGISTRY.values()],
-        "not": {},
+        "errorMessage": "There is no layer type of this name; `netspec layers` lists them.",
     }
-    return {"anyOf": [{}, words]}
+
+
+def _offered(shared: Definitions) -> Json:
+    """What always holds, and makes the server offer every type where one stands already."""
+    return {"anyOf": [{}, {"allOf": [shared.reference("type")], "not": {}}]}
 
 
 def signature(cls: type[Layer]) -> str:
     """`Conv2d(in_channels, out_channels, kernel_size, stride=1, ...)`, as torch writes it."""
     parts = [
-        name if info.is_required() else f"{name}={info.default!r}"
+        name if info.is_required() or name in cls.inferred else f"{name}={info.default!r}"
         for name, (_, info) in parameter_fields(cls).items()
     ]
     return f"{cls.type_name}({', '.join(parts)})"

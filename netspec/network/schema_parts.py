@@ -25,7 +25,7 @@ DRAFT = "http://json-schema.org/draft-07/schema#"
 _KEYWORDS = {
     "integer": ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"),
     "number": ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"),
-    "string": ("pattern", "minLength", "maxLength"),
+    "string": ("pattern", "patternErrorMessage", "minLength", "maxLength"),
     "array": ("items", "minItems", "maxItems", "perAxis"),
     "object": ("properties", "required", "additionalProperties", "minProperties", "propertyNames"),
     "boolean": (),
@@ -35,7 +35,11 @@ _KEYWORDS = {
 _NOTES = ("title", "description", "default")
 """What Pydantic adds and the reader of the schema gets in other words."""
 
-ARGUMENT: Json = {"type": "string", "pattern": "\\$"}
+ARGUMENT: Json = {
+    "type": "string",
+    "pattern": "\\$",
+    "patternErrorMessage": "A text stands here only with a block's argument in it, such as `$planes * 4`.",
+}
 """A text with a block's argument in it, such as `$planes * 4`."""
 
 
@@ -128,8 +132,7 @@ def with_arguments(schema: Json) -> Json:
         notes: Json = {key: result.pop(key) for key in ("markdownDescription", "default") if key in result}
         return {"anyOf": [result, ARGUMENT], **notes}
     if types(schema) and "string" not in types(schema):
-        result["type"] = [*types(schema), "string"]
-        result["pattern"] = ARGUMENT["pattern"]
+        result |= {**ARGUMENT, "type": [*types(schema), "string"]}
     return result
 
 

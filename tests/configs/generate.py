@@ -43,7 +43,8 @@ def main() -> None:
         model.load_state_dict({k: torch.from_numpy(v) for k, v in net.state_dict().items()}, strict=True)
         arrays = inputs_of(name)
         with torch.no_grad():
-            expected = {k: v.numpy() for k, v in model(**{k: torch.from_numpy(v) for k, v in arrays.items()}).items()}
+            outputs = model(**{k: torch.from_numpy(v) for k, v in arrays.items()})
+        expected = {k: v.numpy() for k, v in outputs.items()}
         found = net.run(arrays)
         path = GOLDEN / f"{name}.npz"
         np.savez_compressed(path, **expected)

@@ -60,13 +60,14 @@ class TestEveryConfig:
         report = netspec.shapes(path, **{name: array.shape for name, array in arrays.items()})
         net = netspec.load(path)
         ports = {
-            layer["name"] if port in ("out", next(iter(layer["outputs"]))) else f"{layer['name']}.{port}": tensor
+            f"{layer['name']}.{port}": tensor
             for layer in report["layers"]
             for port, tensor in layer["outputs"].items()
         }
         found = net.run(arrays, taps=list(ports))
         for name, tensor in (report["outputs"] | ports).items():
-            assert (list(found[name].shape), str(found[name].dtype)) == (tensor["shape"], tensor["dtype"]), name
+            array = found[name]
+            assert (list(array.shape), str(array.dtype)) == (tensor["shape"], tensor["dtype"]), name
 
     def test_symbolic_shapes(self, path: Path) -> None:
         report = netspec.shapes(path)
@@ -113,9 +114,10 @@ def test_lenet5_reads_many_pictures_in_the_order_of_their_names(tmp_path: Path) 
     assert np.load(output).argmax(1).tolist() == [DIGITS.index(word) for word in words]
 
 
-@pytest.mark.parametrize(("name", "sample", "label"), [("audio1d", "chirp.npy", "chirp"), ("volume3d", "torus.npy", "torus")])
-def test_formula_samples_are_told_right(name: str, sample: str, label: str, tmp_path: Path) -> None:
-    result = run_cli("run", f"configs/{name}.yaml", "--input", SAMPLES / sample, "--output", tmp_path / "o.npy")
+@pytest.mark.parametrize(("name", "label"), [("audio1d", "chirp"), ("volume3d", "torus")])
+def test_formula_samples_are_told_right(name: str, label: str, tmp_path: Path) -> None:
+    sample, output = SAMPLES / f"{label}.npy", tmp_path / "o.npy"
+    result = run_cli("run", f"configs/{name}.yaml", "--input", sample, "--output", output)
     assert result.returncode == 0, result.stderr
     assert f"probabilities[0]: {label} " in result.stdout
 
@@ -163,24 +165,27 @@ class TestSiamese:
 
     def test_both_sides_share_their_parameters(self) -> None:
         assert {name.split(".")[0] for name in load("siamese").state_dict()} == {"embed", "score"}
-        layers = {layer["name"]: layer["parameters"] for layer in netspec.shapes(CONFIGS / "siamese.yaml")["layers"]}
+        report = netspec.shapes(CONFIGS / "siamese.yaml")
+        layers = {layer["name"]: layer["parameters"] for layer in report["layers"]}
         assert layers["embed.0"] == 208
         assert layers["embed_right.0"] == 0
 
     def test_the_command_of_its_head_note(self, tmp_path: Path) -> None:
-        pair = (f"left={SAMPLES / 'six.png'}", f"right={SAMPLES / 'six.png'}", f"target={SAMPLES / 'same.npy'}")
-        flags = [part for text in pair for part in ("--input", text)]
+        given = {"left": "six.png", "right": "six.png", "target": "same.npy"}
+        flags = [part for n, file in given.items() for part in ("--input", f"{n}={SAMPLES / file}")]
         output = tmp_path / "o.npz"
         result = run_cli("run", "configs/siamese.yaml", *flags, "--output", output)
         assert result.returncode == 0, result.stderr
         with np.load(output) as found:
-            np.testing.assert_allclose(found["loss"], -np.log(found["probability"][0, 0]), rtol=1e-3, atol=1e-6)
+            expected = -np.log(found["probability"][0, 0])
+            np.testing.assert_allclose(found["loss"], expected, rtol=1e-3, atol=1e-6)
 
     def test_the_mean_loss_refuses_batches(self, tmp_path: Path) -> None:
         for name, array in inputs_of("siamese").items():
             np.save(tmp_path / f"{name}.npy", array)
         flags = [p for n in ("left", "right", "target") for p in ("--input", f"{n}={tmp_path / n}.npy")]
-        result = run_cli("run", "configs/siamese.yaml", *flags, "--batch-size", "2", "--output", tmp_path / "o.npz")
+        flags += ["--batch-size", "2", "--output", str(tmp_path / "o.npz")]
+        result = run_cli("run", "configs/siamese.yaml", *flags)
         assert result.returncode == 1
         assert "--batch-size" in result.stderr
 
@@ -201,8 +206,8 @@ class TestSegmentation:
         assert result.returncode == 1
 
     def test_finds_the_digit_of_the_scene(self, tmp_path: Path) -> None:
-        output = tmp_path / "o.npz"
-        result = run_cli("run", "configs/segmentation.yaml", "--input", SAMPLES / "scene.png", "--output", output)
+        output, sample = tmp_path / "o.npz", SAMPLES / "scene.png"
+        result = run_cli("run", "configs/segmentation.yaml", "--input", sample, "--output", output)
         assert result.returncode == 0, result.stderr
         with np.load(output) as found:
             mask = found["mask"]

@@ -43,7 +43,7 @@ CASES = [
     for name, variants in VARIANTS.items()
     for number, parameters in enumerate(variants)
     for label, arg, dtype in [
-        ("", Arg((2, 3, 4)), "float32"),
+        ("", Arg((2, 2, 3)), "float32"),
         ("edges", EDGES, "float32"),
         *(
             [

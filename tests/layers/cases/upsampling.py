@@ -4,7 +4,7 @@ from typing import Any
 
 from tests.layers.oracle import Arg, Case, Rejection
 
-SIZES = {1: (5,), 2: (4, 5), 3: (3, 2, 4)}
+SIZES = {1: (5,), 2: (3, 4), 3: (2, 3, 2)}
 SMOOTH = {1: ("linear",), 2: ("bilinear", "bicubic"), 3: ("trilinear",)}
 
 
@@ -37,7 +37,7 @@ def up(name: str, shape: tuple[int, ...], dtype: str = "float32", **parameters: 
 
 CASES = [
     *(
-        up("Upsample", (2, 2, *SIZES[rank]), mode=mode, **parameters)
+        up("Upsample", (2, 1, *SIZES[rank]), mode=mode, **parameters)
         for rank in (1, 2, 3)
         for mode in ("nearest", "nearest-exact", "area", *SMOOTH[rank])
         for parameters in (
@@ -51,13 +51,13 @@ CASES = [
             {"scale_factor": 0.7, "recompute_scale_factor": True},
             {"scale_factor": 1.7, "recompute_scale_factor": False},
             {"scale_factor": [1.5, 2, 0.5][:rank]},
-            {"size": 7},
+            {"size": 5},
             {"size": 1},
-            {"size": [3, 7, 2][:rank]},
+            {"size": [3, 5, 2][:rank]},
         )
     ),
     *(
-        up("Upsample", (2, 2, *SIZES[rank]), mode=mode, align_corners=corners, **parameters)
+        up("Upsample", (2, 1, *SIZES[rank]), mode=mode, align_corners=corners, **parameters)
         for rank in (1, 2, 3)
         for mode in SMOOTH[rank]
         for corners in (True, False)
@@ -66,7 +66,7 @@ CASES = [
             {"scale_factor": 1.7},
             {"scale_factor": 0.6, "recompute_scale_factor": True},
             {"size": 1},
-            {"size": [3, 7, 5][:rank]},
+            {"size": [3, 5, 1][:rank]},
         )
     ),
     *(
@@ -75,14 +75,14 @@ CASES = [
         for mode in ("nearest", "nearest-exact", "area", *SMOOTH[rank])
         for shape, dtype, scale in [
             ((0, 2, *SIZES[rank]), "float32", 2),
-            ((1, 2, *(1,) * rank), "float32", 3),
-            ((1, 2, *SIZES[rank]), "float64", 1.7),
-            ((1, 2, *SIZES[rank]), "complex64", 1.7),
-            *([((1, 2, *SIZES[rank]), "float16", 2)] if mode != "area" or rank < 3 else []),
+            ((1, 1, *(1,) * rank), "float32", 3),
+            ((1, 1, *SIZES[rank]), "float64", 1.7),
+            ((1, 1, *SIZES[rank]), "complex64", 1.7),
+            *([((1, 1, *SIZES[rank]), "float16", 2)] if mode != "area" or rank < 3 else []),
         ]
     ),
     up("Upsample", (1, 1, 3, 3), mode="area", scale_factor=0.1),
-    up("Upsample", (1, 1, 10, 100), scale_factor=1.15),
+    up("Upsample", (1, 1, 2, 100), scale_factor=[1, 1.15]),
     up("Upsample", (1, 1, 30), scale_factor=1 / 3),
     up("Upsample", (1, 1, 3, 3), "uint8", scale_factor=2),
     Case(
@@ -98,7 +98,7 @@ CASES = [
             ("float32", {"scale_factor": 2}),
             ("float32", {"scale_factor": 1.7}),
             ("float32", {"scale_factor": [1.5, 3]}),
-            ("float32", {"size": 7}),
+            ("float32", {"size": 5}),
             ("float32", {"size": [3, 9]}),
             ("float64", {"scale_factor": 2}),
         ]
@@ -106,10 +106,10 @@ CASES = [
     up("UpsamplingNearest2d", (1, 2, 5), scale_factor=2),
     up("UpsamplingNearest2d", (1, 2, 3, 2, 2), size=4),
     *(
-        up("interpolate", (1, 2, *SIZES[rank]), mode=mode, **parameters)
+        up("interpolate", (1, 1, *SIZES[rank]), mode=mode, **parameters)
         for rank in (1, 2, 3)
         for mode in ("nearest", "nearest-exact", "area", *SMOOTH[rank])
-        for parameters in ({"scale_factor": 2}, {"scale_factor": 0.7}, {"size": [3, 7, 2][:rank]})
+        for parameters in ({"scale_factor": 2}, {"scale_factor": 0.7}, {"size": [3, 5, 2][:rank]})
     ),
     up("interpolate", (1, 2, 4, 5), size=6),
     up("interpolate", (1, 2, 4, 5), scale_factor=[2.0, 3.0]),

@@ -1,0 +1,275 @@
+"""Run profiles: those of runners/ work, every key has a consumer, wrong ones are shown with their place."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import netspec
+from netspec.backends.base import Context
+from netspec.backends.numpy.backend import NumpyBackend
+from netspec.runtime.profile import Profile, read_profile
+
+ROOT = Path(__file__).resolve().parents[2]
+FILES = sorted((ROOT / "runners").glob("*.yaml"))
+LENET = ROOT / "configs" / "lenet5.yaml"
+SEVEN = ROOT / "configs" / "samples" / "seven.png"
+NETWORK: dict[str, Any] = {
+    "netspec": 1,
+    "inputs": {"x": ["N", 2]},
+    "layers": [{"name": "fc", "type": "Linear", "in_features": 2, "out_features": 3}],
+}
+WEIGHTS = {"fc.weight": np.arange(6, dtype="f4").reshape(3, 2), "fc.bias": np.ones(3, "f4")}
+
+
+def load(runner: Any, **options: Any) -> netspec.Network:
+    return netspec.load(NETWORK, weights=WEIGHTS, runner=runner, **options)
+
+
+def run_cli(*args: str | Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "netspec", *map(str, args)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+
+
+# --- the profiles of runners/ -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: p.stem)
+class TestEveryProfile:
+    def test_is_valid(self, path: Path) -> None:
+        result = run_cli("validate", path)
+        assert (result.returncode, result.stdout, result.stderr) == (0, f"{path}: valid run profile\n", "")
+
+    def test_a_network_runs_under_it(self, path: Path, tmp_path: Path) -> None:
+        output = tmp_path / "o.npy"
+        result = run_cli("run", LENET, "--input", SEVEN, "--runner", path, "--output", output)
+        assert result.returncode == 0, result.stderr
+        probabilities = np.load(output)
+        assert probabilities.dtype == read_profile(path).dtype
+        assert probabilities.argmax() == 7
+
+    def test_its_head_note_names_a_command(self, path: Path) -> None:
+        assert f"--runner runners/{path.name}" in path.read_text(encoding="utf-8")
+
+
+def test_cpu_profile_shows_every_key() -> None:
+    """The first profile that people copy; keys of other machines and of the service have their own."""
+    profile = read_profile(ROOT / "runners" / "cpu.yaml")
+    assert profile.model_fields_set >= {"runner", *CONSUMED}
+
+
+def test_exact_profile_is_exact() -> None:
+    profile = read_profile(ROOT / "runners" / "exact.yaml")
+    assert (profile.dtype, profile.precision) == ("float64", "highest")
+
+
+def test_profiles_agree() -> None:
+    from netspec.interop.pictures import read_picture
+
+    picture = read_picture(SEVEN, (1, 1, 28, 28))
+    answers = [netspec.load(LENET, runner=path)(picture) for path in FILES]
+    for answer in answers[1:]:
+        np.testing.assert_allclose(answer, answers[0], rtol=1e-4, atol=1e-6)
+
+
+# --- every key has a consumer -----------------------------------------------------------------------
+
+
+def uses_device(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A device that the machine does not have is refused, in Python and with exit code 3."""
+    with pytest.raises(netspec.DeviceError):
+        load({"runner": 1, "device": "cuda:99"})
+    path = tmp_path / "gpu.yaml"
+    path.write_text("runner: 1\ndevice: cuda:99\n", encoding="utf-8")
+    result = run_cli("run", LENET, "--input", SEVEN, "--runner", path, "--output", tmp_path / "o.npy")
+    assert result.returncode == 3
+    assert "Traceback" not in result.stderr
+
+
+def uses_dtype(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for dtype in ("float16", "float32", "float64"):
+        net = load({"runner": 1, "dtype": dtype})
+        assert {str(a.dtype) for a in net.state_dict().values()} == {dtype}
+        assert net(np.ones((1, 2), "f4")).dtype == dtype
+
+
+def uses_precision(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The kernels are told."""
+    told: list[str] = []
+    bind = NumpyBackend.bind
+
+    def recorded(self: Any, operation: Any, inputs: Any, outputs: Any, context: Context) -> Any:
+        told.append(context.precision)
+        return bind(self, operation, inputs, outputs, context)
+
+    monkeypatch.setattr(NumpyBackend, "bind", recorded)
+    for precision in ("high", "highest"):
+        told.clear()
+        load({"runner": 1, "precision": precision})(np.ones((1, 2), "f4"))
+        assert set(told) == {precision}
+
+
+def uses_threads(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """NumPy's matrix library is told."""
+    told: list[int] = []
+    monkeypatch.setattr("netspec.backends.numpy.threads.set_blas_threads", told.append)
+    load({"runner": 1})(np.ones((1, 2), "f4"))
+    assert told == []
+    load({"runner": 1, "threads": 3})(np.ones((1, 2), "f4"))
+    assert set(told) == {3}
+
+
+def uses_batch_size(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """`netspec run` cuts the input: five rows are three calls."""
+    from netspec.cli.app import app
+    from netspec.runtime.network import Network
+
+    rows = np.random.RandomState(0).random_sample((5, 1, 28, 28)).astype("f4")
+    np.save(tmp_path / "images.npy", rows)
+    profile = tmp_path / "two.yaml"
+    calls: list[int] = []
+    run = Network.run
+
+    def recorded(self: Network, inputs: Mapping[str, Any], *args: Any, **options: Any) -> dict[str, Any]:
+        calls.append(len(inputs["image"]))
+        return run(self, inputs, *args, **options)
+
+    monkeypatch.setattr(Network, "run", recorded)
+    found = {}
+    for text, expected in (("runner: 1\n", [5]), ("runner: 1\nbatch_size: 2\n", [2, 2, 1])):
+        profile.write_text(text, encoding="utf-8")
+        calls.clear()
+        flags = ["--input", str(tmp_path / "images.npy"), "--output", str(tmp_path / "o.npy")]
+        app(["run", str(LENET), *flags, "--runner", str(profile)], standalone_mode=False)
+        assert calls == expected
+        found[text] = np.load(tmp_path / "o.npy")
+    one, other = found.values()
+    np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-7)
+
+
+CONSUMED: dict[str, Callable[[pytest.MonkeyPatch, Path], None]] = {
+    "device": uses_device,
+    "dtype": uses_dtype,
+    "precision": uses_precision,
+    "threads": uses_threads,
+    "batch_size": uses_batch_size,
+}
+"""For each key of a profile: what shows that something reads it."""
+
+ELSEWHERE = {"engine", "service"}
+"""Keys of the contract whose consumers have their own tests."""
+
+
+def test_every_key_has_a_consumer_here() -> None:
+    assert set(Profile.model_fields) - {"runner"} - ELSEWHERE == set(CONSUMED)
+
+
+@pytest.mark.parametrize("key", CONSUMED)
+def test_the_key_is_consumed(key: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    CONSUMED[key](monkeypatch, tmp_path)
+
+
+# --- flag beats profile beats default ---------------------------------------------------------------
+
+
+def test_defaults_without_a_profile() -> None:
+    net = load(None)
+    assert (net.device, net.dtype, net.precision, net.threads, net.batch_size) == (
+        "cpu", "float32", "high", None, None,
+    )  # fmt: skip
+
+
+def test_arguments_win_over_the_profile() -> None:
+    runner = {"runner": 1, "device": "cuda:99", "dtype": "float64", "precision": "highest", "threads": 2}
+    net = load(runner, device="cpu", dtype="float16", precision="high", threads=1)
+    assert (net.device, net.dtype, net.precision, net.threads) == ("cpu", "float16", "high", 1)
+
+
+def test_flags_win_over_the_profile(tmp_path: Path) -> None:
+    output = tmp_path / "o.npy"
+    flags = ["--runner", ROOT / "runners" / "exact.yaml", "--dtype", "float32", "--output", output]
+    result = run_cli("run", LENET, "--input", SEVEN, *flags)
+    assert result.returncode == 0, result.stderr
+    assert np.load(output).dtype == np.float32
+
+
+# --- wrong profiles ---------------------------------------------------------------------------------
+
+WRONG = {
+    "unknown key": ("runner: 1\nthread: 2\n", "unknown-key", 2, 1),
+    "wrong type": ("runner: 1\nthreads: two\n", "wrong-type", 2, 10),
+    "a float for an integer": ("runner: 1\nbatch_size: 2.0\n", "wrong-type", 2, 13),
+    "a boolean for an integer": ("runner: 1\nbatch_size: true\n", "wrong-type", 2, 13),
+    "too small": ("runner: 1\nthreads: 0\n", "out-of-range", 2, 10),
+    "unknown device": ("runner: 1\ndevice: gpu\n", "wrong-type", 2, 9),
+    "bad device number": ("runner: 1\ndevice: cuda:-1\n", "wrong-type", 2, 9),
+    "unknown dtype": ("runner: 1\ndtype: float23\n", None, 2, 8),
+    "unknown precision": ("runner: 1\nprecision: hihg\n", None, 2, 12),
+    "other version": ("runner: 2\n", "unknown-version", 1, 9),
+    "version of another type": ("runner: true\n", "unknown-version", 1, 9),
+    "duplicate key": ("runner: 1\nthreads: 1\nthreads: 2\n", "duplicate-key", 3, 1),
+    "structure of a network": ("runner: 1\nweights: a.npz\n", "unknown-key", 2, 1),
+}
+
+
+@pytest.mark.parametrize(("text", "code", "line", "column"), WRONG.values(), ids=WRONG)
+def test_a_wrong_profile_is_shown_with_its_place(
+    text: str, code: str | None, line: int, column: int, tmp_path: Path
+) -> None:
+    path = tmp_path / "wrong.yaml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(netspec.SpecError) as error:
+        read_profile(path)
+    (found,) = error.value.diagnostics
+    assert found.severity == "error"
+    assert found.span is not None
+    assert (found.span.start.line, found.span.start.column) == (line, column)
+    if code is not None:
+        assert found.code == code
+
+
+def test_all_errors_at_once_with_advice(tmp_path: Path) -> None:
+    path = tmp_path / "wrong.yaml"
+    path.write_text("runner: 1\ndevise: cpu\nprecision: hihg\nthreads: 0\n", encoding="utf-8")
+    result = run_cli("validate", path, "--format", "json")
+    assert result.returncode == 1
+    (file,) = json.loads(result.stdout)["files"]
+    places = {d["path"]: d["range"]["start"] for d in file["diagnostics"]}
+    assert places == {
+        "devise": {"line": 2, "column": 1},
+        "precision": {"line": 3, "column": 12},
+        "threads": {"line": 4, "column": 10},
+    }
+    text = run_cli("validate", path).stderr
+    assert f"{path}:2:1" in text
+    assert "device" in text
+    assert "high" in text
+
+
+def test_the_version_is_required(tmp_path: Path) -> None:
+    with pytest.raises(netspec.SpecError) as error:
+        read_profile({"device": "cpu"})
+    assert [d.code for d in error.value.diagnostics] == ["missing-key"]
+
+
+def test_run_with_a_wrong_profile_exits_with_1(tmp_path: Path) -> None:
+    path = tmp_path / "wrong.yaml"
+    path.write_text("runner: 1\nthreads: 0\n", encoding="utf-8")
+    result = run_cli("run", LENET, "--input", SEVEN, "--runner", path, "--output", tmp_path / "o.npy")
+    assert result.returncode == 1
+    assert f"{path}:2:10" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_a_missing_profile_exits_with_1(tmp_path: Path) -> None:
+    result = run_cli("run", LENET, "--input", SEVEN, "--runner", tmp_path / "none.yaml")
+    assert result.returncode == 1
+    assert "none.yaml" in result.stderr
+    assert "Traceback" not in result.stderr
