@@ -312,11 +312,13 @@ class Layer(BaseModel):
 
     def to_mapping(self) -> dict[str, Any]:
         """The layer as it would be written: type, and what differs from the defaults."""
-        mapping: dict[str, Any] = {"type": self.type_name}
+        mapping: dict[str, Any] = {} if self.name is None else {"name": self.name}
+        mapping["type"] = self.type_name
         for key, info in type(self).model_fields.items():
             value = getattr(self, key)
-            if value is not None and (info.is_required() or value != _normal_default(type(self), key)):
-                mapping[key] = _plain(value)
+            if key == "name" or value is None or (not info.is_required() and value == _default(type(self), key)):
+                continue
+            mapping[info.alias or key] = _plain(_short(type(self), key, value))
         return mapping
 
     def check_init(self, call: Call) -> None:
@@ -336,11 +338,18 @@ class Layer(BaseModel):
                 call.fail(reason, code="wrong-init", parameter=f"init.{key}", inputs=())
 
 
-def _normal_default(cls: type[Layer], key: str) -> Any:
+def _default(cls: type[Layer], key: str) -> Any:
     default = cls.model_fields[key].default
     if issubclass(cls, _Spatial) and key in cls.per_axis and isinstance(default, int):
         return (default,) * cls.rank
     return default
+
+
+def _short(cls: type[Layer], key: str, value: Any) -> Any:
+    """One number for every axis, where all axes have it."""
+    if issubclass(cls, _Spatial) and key in cls.per_axis and isinstance(value, tuple) and len(set(value)) == 1:
+        return value[0]
+    return value
 
 
 def _plain(value: Any) -> Any:

@@ -175,9 +175,9 @@ def _entry(shared: Definitions, inside: bool) -> Json:
         "block": {"block": documented({"type": "string"}, ENTRY_KEYS["block"]), "with": arguments},
     }
     every = {key: value for keys in kinds.values() for key, value in keys.items()}
-    kind = shared.share("entry.type", documented({}, ENTRY_KEYS["type"]))
+    kind = shared.share("entry.type", documented({"type": "string"}, ENTRY_KEYS["type"]))
     otherwise: Json = {
-        "title": "entry",
+        "title": "layer",
         "properties": {"type": kind, **every, **common},
         "required": ["type"],
     }
@@ -188,13 +188,16 @@ def _entry(shared: Definitions, inside: bool) -> Json:
             "else": otherwise,
         }
     return {
+        "title": "layer",
         "type": "object",
         "if": _has("type"),
         "then": {
             # `not`, and a pattern further down: over a type the server shows every enumeration that holds
             "if": {"properties": {"type": {"not": {"enum": list(REGISTRY)}}}},
             "then": {"properties": {"type": shared.reference("type")}},
-            "else": {"allOf": [*_families(shared, common, inside), {"properties": {"type": _offered(shared)}}]},
+            "else": {
+                "allOf": [*_families(shared, common, inside), {"properties": {"type": _offered(shared)}}],
+            },
         },
         "else": otherwise,
     }
@@ -307,7 +310,7 @@ def parameter_schemas(cls: type[Layer]) -> dict[str, Json]:
 def _type_schema() -> Json:
     return {
         "enum": list(REGISTRY),
-        "markdownEnumDescriptions": [type_markdown(cls) for cls in REGISTRY.values()],
+        "markdownEnumDescriptions": [_offer(cls) for cls in REGISTRY.values()],
         "errorMessage": "There is no layer type of this name; `netspec layers` lists them.",
     }
 
@@ -319,16 +322,22 @@ def _offered(shared: Definitions) -> Json:
 
 def signature(cls: type[Layer]) -> str:
     """`Conv2d(in_channels, out_channels, kernel_size, stride=1, ...)`, as torch writes it."""
-    parts = [
-        name if info.is_required() or name in cls.inferred else f"{name}={info.default!r}"
-        for name, (_, info) in parameter_fields(cls).items()
-    ]
-    return f"{cls.type_name}({', '.join(parts)})"
+    bare, given = [], []
+    for name, (_, info) in parameter_fields(cls).items():
+        if info.is_required() or name in cls.inferred:
+            bare.append(name)
+        else:
+            given.append(f"{name}={info.default!r}")
+    return f"{cls.type_name}({', '.join(bare + given)})"
+
+
+def _offer(cls: type[Layer]) -> str:
+    return f"`{signature(cls)}`\n\n{markdown(summary(cls))}"
 
 
 def type_markdown(cls: type[Layer]) -> str:
     """What an editor shows over a type."""
-    parts = [f"`{signature(cls)}`", markdown(summary(cls))]
+    parts = [_offer(cls)]
     if shown := example(cls):
         parts.append(f"```yaml\n{shown}\n```")
     parts.append(f"[torch's page]({cls.source})")

@@ -38,7 +38,7 @@ _NOTES = ("title", "description", "default")
 ARGUMENT: Json = {
     "type": "string",
     "pattern": "\\$",
-    "patternErrorMessage": "A text stands here only with a block's argument in it, such as `$planes * 4`.",
+    "patternErrorMessage": "A text has an argument in it, such as $planes.",
 }
 """A text with a block's argument in it, such as `$planes * 4`."""
 
@@ -232,3 +232,16 @@ class Definitions:
     def reference(self, name: str) -> Json:
         """A reference to a schema that may come later."""
         return {"$ref": f"#/definitions/{name}"}
+
+
+def render(schema: Json) -> str:
+    """The schema as a text with a line for each definition: small, and still readable as a difference."""
+
+    def line(key: str, value: Any) -> str:
+        return f"{json.dumps(key)}: {json.dumps(value, separators=(',', ':'), allow_nan=False)}"
+
+    parts = [f"  {line(key, value)}" for key, value in schema.items() if key != "definitions"]
+    if "definitions" in schema:
+        inner = ",\n".join(f"    {line(key, value)}" for key, value in schema["definitions"].items())
+        parts.append(f'  "definitions": {{\n{inner}\n  }}')
+    return "{\n" + ",\n".join(parts) + "\n}\n"

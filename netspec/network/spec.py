@@ -17,7 +17,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from netspec.diagnostics import Span
+from netspec.diagnostics import Note, Span
 from netspec.document import Mapping, Node, walk_path
 from netspec.layers.base import REGISTRY, Layer
 from netspec.layers.parameters import (
@@ -43,7 +43,10 @@ SYMBOL = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 @dataclass(frozen=True, slots=True, eq=False)
 class Origin:
     """Where an entry stands: its node (None from Python), its path from the root of its file, and, inside
-    a block, the instance it belongs to with the place that instance was asked for."""
+    blocks, the instances it belongs to, outermost first, each with the place that asked for it.
+
+    Entries of a block are shared by its instances, so only the graph's nodes know theirs.
+    """
 
     node: Mapping | None
     path: tuple[str | int, ...]
@@ -77,15 +80,23 @@ class Origin:
 NOWHERE = Origin(None, ())
 
 
+def instance_notes(instance: tuple[tuple[str, Span | None], ...]) -> tuple[Note, ...]:
+    """For what stands in a block: the instances it is in, innermost first."""
+    return tuple(Note(f"in the block instance `{label}`", span) for label, span in reversed(instance))
+
+
 # --- entries ----------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Group:
-    """A nested list of entries, or one instance of a block.
+    """A nested list of entries, one instance of a block, or the repetitions of a named entry.
 
-    parameters: names by which a block's entries know its inputs; None for a nested list, which sees
-    the names around it. outputs: references to its own entries; None: the last.
+    parameters: names by which its entries know its inputs; None for a nested list, whose first entry
+    takes the group's input. A nested list and repetitions also see the inputs of the network or block around
+    them, an instance only its own. outputs: references to its own entries, as `outputs_node` at `outputs_path`
+    says; None: the last. Without entries it gives its first input. Instances of one block with the same
+    arguments share their entries.
     """
 
     name: str
@@ -96,6 +107,8 @@ class Group:
     block: str | None = None
     origin: Origin = NOWHERE
     outputs_node: Node | None = None
+    outputs_path: tuple[str | int, ...] = ()
+    repeated: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -110,11 +123,15 @@ class Use:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Broken:
-    """An entry that was refused; its outputs are unknown, and nothing more is said about them."""
+    """An entry that was refused; its outputs are unknown, and nothing more is said about them.
+
+    many: it may stand for several entries, or for one of another name.
+    """
 
     name: str
     inputs: tuple[str, ...] | None = None
     origin: Origin = NOWHERE
+    many: bool = False
 
 
 Entry: TypeAlias = "Layer | Group | Use | Broken"
@@ -284,6 +301,8 @@ class NetworkSpec(Header):
 
     _document: Any = PrivateAttr(default=None)
     _directory: str | None = PrivateAttr(default=None)
+    _unused: tuple[Group, ...] = PrivateAttr(default=())
+    """Blocks without an instance, for checking their references."""
 
     @property
     def origin(self) -> Node | None:
@@ -303,4 +322,4 @@ class NetworkSpec(Header):
 
 
 __all__ = ["FORMAT_VERSION", "NAME", "NOWHERE", "Broken", "Entry", "Group", "Header", "InputSpec", "NetworkSpec",
-           "Origin", "OutputSpec", "Use"]  # fmt: skip
+           "Origin", "OutputSpec", "Use", "instance_notes"]  # fmt: skip

@@ -49,6 +49,59 @@ class BoundLayer:
             if not self._network._states[key].buffer
         }
 
+    def arrays(self, name: str | None = None) -> dict[str, Any]:
+        """Parameters and buffers by state-dict key, under another name if one is given."""
+        return {
+            (f"{name}.{local}" if local != key else name) if name is not None else key: self._network._arrays[key]
+            for local, key in self._keys()
+        }
+
+    def to_mapping(self) -> dict[str, Any]:
+        """The entry as it would be written."""
+        from netspec.network.write import to_mapping
+
+        mapping = to_mapping(self._network.spec)
+        layers = mapping["layers"]
+        for part in self.name.split("."):
+            entry = next(e for i, e in enumerate(layers) if str(e.get("name", i)) == part)
+            layers = entry.get("layers", [])
+        return dict(entry)
+
+    def __call__(self, *inputs: Any) -> Any:
+        """Run this layer alone, on arrays, with the network's weights."""
+        import numpy as np
+
+        from netspec.api import load
+
+        arrays = [np.asarray(x) for x in inputs]
+        names = [f"x{i}" for i in range(len(arrays))]
+        entry = {**self.to_mapping(), "name": "layer"}
+        entry.pop("inputs", None)
+        if arrays:
+            entry["inputs"] = names
+        mapping = {
+            "netspec": 1,
+            "inputs": {
+                name: {"shape": [size or f"S{name}_{axis}" for axis, size in enumerate(x.shape)], "dtype": str(x.dtype)}
+                for name, x in zip(names, arrays, strict=True)
+            }
+            or {"unused": []},
+            "layers": [entry],
+        }
+        net = load(
+            mapping, weights=self.arrays("layer"), dtype=self._network.dtype, device=self._network.device,
+            seed=self._network.seed, mode="train" if self._network.training else "eval",
+        )  # fmt: skip
+        return net(dict(zip(names, arrays, strict=True)))
+
+    def reset_parameters(self, seed: int | None = None) -> None:
+        """Draw the layer's parameters anew, from the network's seed or another."""
+        net = self._network
+        chosen = net.seed if seed is None else seed
+        net._set_arrays(
+            {key: state_of.initial(key, net._states[key], net.dtype, chosen) for _, key in self._keys()}
+        )
+
     def _keys(self) -> Iterator[tuple[str, str]]:
         paths = {self._network._graph.nodes[i].state_path for i in self._indices}
         for key in self._network._arrays:
@@ -88,7 +141,7 @@ class BoundLayer:
         difference = state_of.compare({key: state}, {key: array})
         if difference:
             raise WeightsError(difference.text(f"the array assigned to {self.name}.{name}"))
-        self._network._set_arrays({key: state_of.converted(key, state, array, self._network.dtype)})
+        self._network._set_arrays({key: array})
 
     def __repr__(self) -> str:
         return f"<{self.type} {self.name}: {list(self.output_shape)}>"

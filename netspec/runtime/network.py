@@ -6,36 +6,57 @@ import logging
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from netspec.analysis import Analysis
+from netspec.analysis import Analysis, analyse_mapping
 from netspec.backends.base import Backend, Context
 from netspec.diagnostics import (
     DeviceError,
     Diagnostic,
     InputError,
+    SpecError,
     WeightsError,
     did_you_mean,
     has_errors,
 )
 from netspec.graph import Graph, ShapedGraph, TensorRef, infer, select
 from netspec.graph.infer import state_key, states_of
+from netspec.layers.base import Layer, State
 from netspec.layers.tensor import COMPLEX, FLOATS
 from netspec.network import NetworkSpec
 from netspec.program.compile import Program, compile
 from netspec.program.executor import Executor, StepError
 from netspec.program.memory import Plan, plan
 from netspec.report.tables import format_bytes
+from netspec.runtime import editing
 from netspec.runtime import weights as state_of
 from netspec.runtime.bound import BoundLayer
 from netspec.runtime.inputs import by_name, check_arrays
+from netspec.runtime.weights import fitted
 
 log = logging.getLogger("netspec")
 
 _PROGRAMS_KEPT = 16
 """Sets of input shapes whose programs stay in memory."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Model:
+    """What a network is at one moment; an edit puts a whole new one in its place.
+
+    arrays are by state-dict key; programs by input shapes and outputs, filled as they are needed.
+    """
+
+    spec: NetworkSpec
+    graph: Graph
+    shaped: ShapedGraph
+    states: dict[str, State]
+    arrays: dict[str, Any]
+    random: tuple[str, ...]
+    programs: OrderedDict[Any, _Prepared] = field(default_factory=OrderedDict)
 
 
 class Network:
@@ -59,8 +80,6 @@ class Network:
     ) -> None:
         """Use `netspec.load`."""
         assert analysis.spec is not None and analysis.graph is not None and analysis.shaped is not None
-        self.spec: NetworkSpec = analysis.spec
-        self._graph: Graph = analysis.graph
         if mode not in ("eval", "train"):
             raise InputError(f"mode: expected eval or train, got {mode!r}")
         if precision not in ("high", "highest"):
@@ -75,56 +94,90 @@ class Network:
             from netspec.backends.numpy.threads import set_blas_threads
 
             set_blas_threads(threads)
-        self._shaped = (
-            infer(self._graph, dtype=self.dtype, training=True) if self.training else analysis.shaped
-        )
-        if has_errors(self._shaped.diagnostics):
-            raise InputError("the network does not run in this mode and dtype", self._shaped.diagnostics)
-        self._states = states_of(self._shaped)
+        shaped = infer(analysis.graph, dtype=self.dtype, training=True) if self.training else analysis.shaped
+        if has_errors(shaped.diagnostics):
+            raise InputError("the network does not run in this mode and dtype", shaped.diagnostics)
         self._lock = threading.RLock()
-        self._programs: OrderedDict[Any, _Prepared] = OrderedDict()
         self._rng: Any = None
-        self.random_weights: tuple[str, ...] = ()
-        self._arrays: dict[str, Any] = {}
-        self._fill(weights)
+        given, source = self._given(analysis.spec, weights)
+        self._model = self._filled(analysis.spec, analysis.graph, shaped, given, source)
+        if self._model.random and given is None:
+            shown = ", ".join(self._model.random[:3]) + (", ..." if len(self._model.random) > 3 else "")
+            log.warning(
+                "%s runs on random weights (seed %d): no weights were given for %s", self.spec.name, seed, shown
+            )
+
+    # The parts of the model of this moment. A method that looks twice takes the model once.
+
+    @property
+    def spec(self) -> NetworkSpec:
+        """The validated network."""
+        return self._model.spec
+
+    @property
+    def random_weights(self) -> tuple[str, ...]:
+        """Names of the parameters that hold drawn numbers."""
+        return self._model.random
+
+    @property
+    def _graph(self) -> Graph:
+        return self._model.graph
+
+    @property
+    def _shaped(self) -> ShapedGraph:
+        return self._model.shaped
+
+    @property
+    def _states(self) -> dict[str, State]:
+        return self._model.states
+
+    @property
+    def _arrays(self) -> dict[str, Any]:
+        return self._model.arrays
 
     # --- weights ------------------------------------------------------------------------------------
 
-    def _fill(self, weights: str | os.PathLike[str] | Mapping[str, Any] | None) -> None:
-        self._need_memory(state_of.total_bytes(self._states, self.dtype), "the network's parameters")
-        source = "the given weights"
-        given: Mapping[str, Any] | None = None
+    def _given(
+        self, spec: NetworkSpec, weights: str | os.PathLike[str] | Mapping[str, Any] | None
+    ) -> tuple[Mapping[str, Any] | None, str]:
+        """The arrays to start with, and where they are from."""
         if isinstance(weights, Mapping):
-            given = {name: _as_array(name, value) for name, value in weights.items()}
-        elif weights is not None or self.spec.weights is not None:
-            path = (
-                Path(weights)
-                if weights is not None
-                else Path(self.spec._directory or "") / str(self.spec.weights)
-            )
-            source = str(path)
-            from netspec.interop.checkpoints import read_checkpoint
+            return {name: _as_array(name, value) for name, value in weights.items()}, "the given weights"
+        if weights is None and spec.weights is None:
+            return None, ""
+        path = Path(weights) if weights is not None else Path(spec._directory or "") / str(spec.weights)
+        from netspec.interop.checkpoints import read_checkpoint
 
-            given = read_checkpoint(path)
-        if given is not None:
-            difference = state_of.compare(self._states, given)
+        return read_checkpoint(path), str(path)
+
+    def _filled(
+        self,
+        spec: NetworkSpec,
+        graph: Graph,
+        shaped: ShapedGraph,
+        given: Mapping[str, Any] | None,
+        source: str,
+        strict: bool = True,
+    ) -> _Model:
+        """The model with every array given or drawn. Raises `WeightsError`, `DeviceError`."""
+        states = states_of(shaped)
+        self._need_memory(state_of.total_bytes(states, self.dtype), "the network's parameters")
+        if given is not None and strict:
+            given = fitted(shaped, states, given)
+            difference = state_of.compare(states, given)
             if difference:
                 raise WeightsError(difference.text(source))
+        arrays: dict[str, Any] = {}
         random = []
-        for name, state in self._states.items():
+        for name, state in states.items():
             if given is not None and name in given:
                 array = state_of.converted(name, state, given[name], self.dtype)
             else:
                 if state_of.is_random(state):
                     random.append(name)
                 array = state_of.initial(name, state, self.dtype, self.seed)
-            self._arrays[name] = self._backend.asarray(array)
-        self.random_weights = tuple(random)
-        if random and given is None:
-            log.warning(
-                "%s runs on random weights (seed %d): no weights were given for %s%s",
-                self.spec.name, self.seed, ", ".join(random[:3]), ", ..." if len(random) > 3 else "",
-            )  # fmt: skip
+            arrays[name] = self._backend.asarray(array)
+        return _Model(spec, graph, shaped, states, arrays, tuple(random))
 
     def state_dict(self) -> dict[str, Any]:
         """Every parameter and buffer by torch's name, as NumPy copies."""
@@ -136,41 +189,124 @@ class Network:
         Raises `WeightsError` with the whole difference if names or shapes do not fit; without `strict`
         missing and unexpected names are passed over. Nothing is changed if it raises.
         """
-        given = {name: _as_array(name, value) for name, value in mapping.items()}
-        difference = state_of.compare(self._states, given)
+        model = self._model
+        given = fitted(
+            model.shaped, model.states, {name: _as_array(name, value) for name, value in mapping.items()}
+        )
+        difference = state_of.compare(model.states, given)
         if difference.wrong or (strict and difference):
             raise WeightsError(difference.text("the given mapping"))
-        self._set_arrays(
-            {
-                name: state_of.converted(name, self._states[name], array, self.dtype)
-                for name, array in given.items()
-                if name in self._states
-            }
-        )
+        self._set_arrays({name: array for name, array in given.items() if name in model.states})
 
     def _set_arrays(self, arrays: Mapping[str, Any]) -> None:
-        """Put arrays in place of the network's; programs bound to the old ones are dropped."""
+        """Put checked arrays in place of the network's; programs bound to the old ones are dropped."""
         with self._lock:
-            self._arrays = {**self._arrays, **{n: self._backend.asarray(a) for n, a in arrays.items()}}
-            self.random_weights = tuple(n for n in self.random_weights if n not in arrays)
-            self._programs.clear()
+            model = self._model
+            ready = {
+                name: self._backend.asarray(state_of.converted(name, model.states[name], array, self.dtype))
+                for name, array in arrays.items()
+            }
+            self._model = replace(
+                model,
+                arrays={**model.arrays, **ready},
+                random=tuple(n for n in model.random if n not in ready),
+                programs=OrderedDict(),
+            )
 
     def _need_memory(self, needed: int, what: str) -> None:
         available = self._backend.available_bytes()
         if available is not None and needed > available:
             raise DeviceError(
-                f"{what} need {format_bytes(needed)}, the {self.device} device has {format_bytes(available)} available"
+                f"{what} need {format_bytes(needed)}, the {self.device} device has "
+                f"{format_bytes(available)} available"
             )
+
+    # --- edits --------------------------------------------------------------------------------------
+
+    def add_module(self, name: str, layer: Layer | BoundLayer) -> None:
+        """Append a layer; it becomes the output unless outputs are explicit.
+
+        A bound layer brings its weights. Raises `SpecError` if it does not fit, and changes nothing then.
+        """
+        self._edit(lambda mapping: editing.append(mapping, name, layer), {name: layer})
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """`net.fc = netspec.layers.Linear(...)` replaces a layer (or appends a new one)."""
+        if isinstance(value, Layer | BoundLayer):
+            self[name] = value
+        else:
+            object.__setattr__(self, name, value)
+
+    def __setitem__(self, name: str, layer: Layer | BoundLayer) -> None:
+        """Replace the layer of this full name, which keeps its inputs; a new name is appended."""
+        if any(n.path == name or n.path.startswith(f"{name}.") for n in self._graph.nodes):
+            self._edit(lambda mapping: editing.replace_entry(mapping, name, layer), {name: layer})
+        else:
+            self.add_module(name, layer)
+
+    def _edit(
+        self, change: Callable[[dict[str, Any]], dict[str, Any]], fresh: Mapping[str, Layer | BoundLayer]
+    ) -> None:
+        """A new spec, graph and set of arrays, all made before any takes the old one's place."""
+        from netspec.network.write import to_mapping
+
+        with self._lock:
+            model = self._model
+            analysis = analyse_mapping(change(to_mapping(model.spec)), self.dtype)
+            if not analysis.valid:
+                raise SpecError(analysis.diagnostics)
+            assert analysis.spec is not None and analysis.graph is not None and analysis.shaped is not None
+            shaped = infer(analysis.graph, dtype=self.dtype, training=True) if self.training else analysis.shaped
+            if has_errors(shaped.diagnostics):
+                raise SpecError(shaped.diagnostics)
+            analysis.spec._directory = model.spec._directory
+            kept = {
+                key: array
+                for key, array in model.arrays.items()
+                if not any(key == name or key.startswith(f"{name}.") for name in fresh)
+            }
+            for name, layer in fresh.items():
+                if isinstance(layer, BoundLayer):
+                    kept |= layer.arrays(name)
+            kept = {
+                key: self._backend.to_numpy(kept[key])
+                for key, state in states_of(shaped).items()
+                if key in kept and kept[key].shape == state.shape
+            }
+            self._model = self._filled(analysis.spec, analysis.graph, shaped, kept, "", strict=False)
+
+    def save(self, path: str | os.PathLike[str], weights: str | os.PathLike[str] | None = None) -> None:
+        """Write the network as YAML and its weights beside it (`net.safetensors` for `net.yaml`).
+
+        weights: another name for the weights file. Both are written beside and renamed.
+        """
+        from netspec.interop.files import write_beside
+        from netspec.interop.safetensors import write_safetensors
+        from netspec.network.write import to_mapping, to_yaml
+
+        target = Path(path)
+        model = self._model
+        file = Path(weights) if weights is not None else target.with_suffix(".safetensors")
+        mapping = to_mapping(model.spec)
+        mapping.pop("weights", None)
+        if model.arrays:
+            write_safetensors(file, self.state_dict())
+            mapping["weights"] = os.path.relpath(file, target.parent)
+        with write_beside(target) as out:
+            out.write(to_yaml(mapping).encode())
 
     # --- modes --------------------------------------------------------------------------------------
 
     def train(self, mode: bool = True) -> Network:
         """Training behaviour from now on: batch statistics, dropout."""
-        if mode != self.training:
-            shaped = infer(self._graph, dtype=self.dtype, training=mode)
-            with self._lock:
-                self._shaped, self.training = shaped, mode
-                self._programs.clear()
+        with self._lock:
+            if mode != self.training:
+                model = self._model
+                shaped = infer(model.graph, dtype=self.dtype, training=mode)
+                if has_errors(shaped.diagnostics):
+                    raise InputError("the network does not run in this mode", shaped.diagnostics)
+                self._model = replace(model, shaped=shaped, programs=OrderedDict())
+                self.training = mode
         return self
 
     def eval(self) -> Network:
@@ -181,9 +317,9 @@ class Network:
         """Move the network to a device ("cpu")."""
         backend = open_backend(device)
         with self._lock:
-            self._arrays = {n: backend.asarray(self._backend.to_numpy(a)) for n, a in self._arrays.items()}
+            arrays = {n: backend.asarray(self._backend.to_numpy(a)) for n, a in self._arrays.items()}
             self._backend, self.device = backend, device
-            self._programs.clear()
+            self._model = replace(self._model, arrays=arrays, programs=OrderedDict())
         return self
 
     # --- running ------------------------------------------------------------------------------------
@@ -209,36 +345,38 @@ class Network:
         taps: further tensors by reference (`conv1`, `pool1.indices`); outputs: only these of the
         network's outputs. Inputs that nothing asked for needs may be left out. Raises `InputError`.
         """
-        given = by_name(self._graph, [dict(inputs)], {})
-        wanted = self.wanted(taps, outputs)
-        _, needed = select(self._graph, wanted)
-        arrays = check_arrays(self._graph, given, needed, self.dtype)
-        key = (tuple((n, tuple(a.shape)) for n, a in arrays.items()), tuple(wanted.items()))
-        if not self.training:
-            return self._run(key, arrays, wanted, None)
+        model, training = self._model, self.training
+        given = by_name(model.graph, [dict(inputs)], {})
+        wanted = self._wanted(model, taps, outputs)
+        _, needed = select(model.graph, wanted)
+        arrays = check_arrays(model.graph, given, needed, self.dtype)
+        if not training:
+            return self._run(model, arrays, wanted, None)
         with self._lock:
-            return self._run(key, arrays, wanted, self._generator())
+            return self._run(model, arrays, wanted, self._generator())
 
     def _run(
-        self, key: Any, arrays: dict[str, Any], wanted: dict[str, TensorRef], rng: Any
+        self, model: _Model, arrays: dict[str, Any], wanted: dict[str, TensorRef], rng: Any
     ) -> dict[str, Any]:
+        shapes = tuple((n, tuple(a.shape)) for n, a in arrays.items())
+        key = (shapes, tuple(wanted.items()))
         with self._lock:
-            prepared = self._programs.get(key)
+            prepared = model.programs.get(key)
             if prepared is None:
-                prepared = self._programs[key] = self._prepare(key[0], wanted)
-                while len(self._programs) > _PROGRAMS_KEPT:
-                    self._programs.popitem(last=False)
-            self._programs.move_to_end(key)
+                prepared = model.programs[key] = self._prepare(model, shapes, wanted, training=rng is not None)
+                while len(model.programs) > _PROGRAMS_KEPT:
+                    model.programs.popitem(last=False)
+            model.programs.move_to_end(key)
             executor = prepared.idle.pop() if prepared.idle else None
             if executor is None:
                 self._need_memory(prepared.plan.total_bytes, "the network's activations")
                 context = Context(threads=self.threads, precision=self.precision)
-                executor = Executor(prepared.program, self._backend, self._arrays, context, prepared.plan)
+                executor = Executor(prepared.program, self._backend, model.arrays, context, prepared.plan)
         try:
             found = executor.run(arrays, rng)
             results = {name: self._backend.to_numpy(array) for name, array in found.items()}
             for name, array in executor.updates.items():
-                self._arrays[name][...] = array
+                model.arrays[name][...] = array
         except StepError as error:
             raise InputError(f"layer {error.layer}: {error}") from None
         finally:
@@ -247,17 +385,20 @@ class Network:
         return results
 
     def _prepare(
-        self, shapes: Sequence[tuple[str, tuple[int, ...]]], wanted: dict[str, TensorRef]
+        self,
+        model: _Model,
+        shapes: Sequence[tuple[str, tuple[int, ...]]],
+        wanted: dict[str, TensorRef],
+        training: bool,
     ) -> _Prepared:
         """The program for these input shapes; raises `InputError` where a layer refuses them."""
-        shaped = self.shaped(dict(shapes))
-        needed, _ = select(self._graph, wanted)
-        refused = [i for i in needed if shaped.types[i] is None]
-        if refused:
+        shaped = infer(model.graph, dtype=self.dtype, training=training, sizes=dict(shapes))
+        needed, _ = select(model.graph, wanted)
+        if any(shaped.types[i] is None for i in needed):
             found = [d for d in shaped.diagnostics if d.severity == "error"]
             sizes = ", ".join(f"{n} {list(s)}" for n, s in shapes)
             raise InputError(f"the network does not take {sizes}", found)
-        program = compile(shaped, wanted, self.training)
+        program = compile(shaped, wanted, training)
         return _Prepared(program, plan(program))
 
     def shaped(self, sizes: Mapping[str, tuple[int, ...]]) -> ShapedGraph:
@@ -266,35 +407,39 @@ class Network:
 
     def wanted(self, taps: Iterable[str] = (), outputs: Iterable[str] | None = None) -> dict[str, TensorRef]:
         """The tensors asked for, by name; raises `InputError` for a name that means nothing."""
+        return self._wanted(self._model, taps, outputs)
+
+    def _wanted(
+        self, model: _Model, taps: Iterable[str], outputs: Iterable[str] | None
+    ) -> dict[str, TensorRef]:
+        declared = model.graph.outputs
         wanted: dict[str, TensorRef] = {}
-        for name in self._graph.outputs if outputs is None else outputs:
-            if name not in self._graph.outputs:
-                raise InputError(
-                    f"the network has no output `{name}`; "
-                    + (
-                        did_you_mean(name, self._graph.outputs)
-                        or f"the outputs are {', '.join(self._graph.outputs)}"
-                    )
-                )
-            wanted[name] = self._graph.outputs[name]
+        for name in declared if outputs is None else outputs:
+            if name not in declared:
+                advice = did_you_mean(name, declared) or f"the outputs are {', '.join(declared)}"
+                raise InputError(f"the network has no output `{name}`; {advice}")
+            wanted[name] = declared[name]
         for tap in taps:
-            wanted[tap] = self.tensor(tap)
+            wanted[tap] = self._tensor(model, tap)
         return wanted
 
     def tensor(self, name: str) -> TensorRef:
         """The tensor that a full reference means: an input, a layer, a group, or a port of a layer."""
-        if name in self._graph.inputs:
+        return self._tensor(self._model, name)
+
+    def _tensor(self, model: _Model, name: str) -> TensorRef:
+        if name in model.graph.inputs:
             return TensorRef(-1, name)
-        if name in self._graph.groups:
-            return self._graph.groups[name][0]
+        if name in model.graph.groups:
+            return model.graph.groups[name][0]
         head, _, port = name.rpartition(".")
-        for node in self._graph.nodes:
-            types = self._shaped.types[node.index] or {}
+        for node in model.graph.nodes:
+            types = model.shaped.types[node.index] or {}
             if node.path == name:
                 return TensorRef(node.index, next(iter(types), "out"))
             if node.path == head and port in types:
                 return TensorRef(node.index, port)
-        known = [n.path for n in self._graph.nodes]
+        known = [n.path for n in model.graph.nodes]
         raise InputError(
             f"there is no layer `{name}` to tap; "
             + (did_you_mean(name, known) or f"there are {', '.join(known[:12])}")
@@ -326,7 +471,7 @@ class Network:
         raise KeyError(did_you_mean(name, known) or f"no layer {name}")
 
     def __getattr__(self, name: str) -> BoundLayer:
-        if name.startswith("_") or "_graph" not in self.__dict__:
+        if name.startswith("_") or "_model" not in self.__dict__:
             raise AttributeError(name)
         try:
             return self[name]

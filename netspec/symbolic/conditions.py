@@ -134,6 +134,14 @@ class Junction(Condition):
         return f" {self.op} ".join(texts)
 
 
+def substituted(condition: Condition, env: Mapping[str, Dim]) -> Decided:
+    """:meth:`Condition.substitute`; a condition that comes to divide by zero is not met."""
+    try:
+        return condition.substitute(env)
+    except ZeroDivisionError:
+        return False
+
+
 # ---------------------------------------------------------------- and, or
 
 

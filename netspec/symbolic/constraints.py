@@ -17,6 +17,7 @@ from netspec.symbolic.conditions import (
     at_least,
     equal,
     remainder,
+    substituted,
 )
 from netspec.symbolic.describing import Sizes
 from netspec.symbolic.expression import (
@@ -176,7 +177,7 @@ class _Solution:
                 if self.sizes[name].restricted(condition).first is None:
                     return False
             return condition
-        moved = condition.substitute(self.forward)
+        moved = substituted(condition, self.forward)
         if not isinstance(moved, Condition):
             return moved
         if isinstance(moved, Comparison):
@@ -201,7 +202,7 @@ class _Solution:
         return shorter if len(str(shorter)) < len(str(condition)) else condition
 
     def implies(self, condition: Condition) -> bool:
-        decided = condition.substitute(self.replaced)
+        decided = substituted(condition, self.replaced)
         for part in _parts(decided):
             if not self._implies_part(part):
                 return False
@@ -343,7 +344,7 @@ def _solve(conditions: list[Condition]) -> _Solution | None:
 def _substituted(conditions: list[Condition], replaced: Mapping[str, Dim]) -> list[Condition] | None:
     found: dict[Condition, None] = {}
     for condition in conditions:
-        moved = condition.substitute(replaced)
+        moved = substituted(condition, replaced)
         if moved is False:
             return None
         found.update(dict.fromkeys(_parts(moved)))

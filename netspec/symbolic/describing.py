@@ -16,6 +16,7 @@ from netspec.symbolic.conditions import (
     at_least,
     at_most,
     equal,
+    substituted,
 )
 from netspec.symbolic.conditions import remainder as has_remainder
 from netspec.symbolic.expression import Expression, Interval, single_atom, symbol
@@ -38,6 +39,20 @@ class Sizes:
 
     def restricted(self, condition: Condition) -> Sizes:
         """Also meeting ``condition``, which speaks of this symbol only."""
+        return self._with(condition)._listed()
+
+    def _listed(self) -> Sizes:
+        """Conditions without a table get one as soon as the sizes left can be tried one by one."""
+        first = self.first if self.raw else None
+        high = None if first is None else self.range[1]
+        if first is None or high is None or high > _MOST_LISTED:
+            return self
+        allowed = [n >= first and (self.pattern is None or n in self.pattern) for n in range(high + 1)]
+        mask = [ok and _meets(self.raw, self.name, n) for n, ok in enumerate(allowed)] + [False]
+        pattern = SizeSet.of(mask)
+        return replace(self, pattern=pattern, tabulated=(*self.tabulated, *self.raw), raw=())
+
+    def _with(self, condition: Condition) -> Sizes:
         limits = as_limits(condition)
         if limits is not None:
             low, high = limits
@@ -117,6 +132,10 @@ class Sizes:
                 return None
             return _finite(self.name, [n for n in range(low, high + 1) if n in self.pattern])
         return _endless(self.name, self.pattern, self.low, high)
+
+
+def _meets(conditions: tuple[Condition, ...], name: str, size: int) -> bool:
+    return all(substituted(condition, {name: size}) is True for condition in conditions)
 
 
 def as_limits(condition: Condition) -> Interval | None:

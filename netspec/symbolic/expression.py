@@ -112,7 +112,7 @@ class Expression:
         return text(self)
 
     def __repr__(self) -> str:
-        return f"<{self}>"
+        return str(self)
 
     def __copy__(self) -> Expression:
         return self

@@ -52,6 +52,11 @@ class SizeSet:
     period: int
     mask: Array
 
+    @classmethod
+    def of(cls, mask: list[bool]) -> SizeSet:
+        """The set with this mask, its last entry standing for all sizes after."""
+        return cls(len(mask) - 1, 1, _numpy().array(mask)).shortest()
+
     def __contains__(self, size: int) -> bool:
         t, p = self.threshold, self.period
         return size >= 0 and bool(self.mask[size if size < t else t + (size - t) % p])

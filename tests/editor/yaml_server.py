@@ -39,8 +39,8 @@ def command() -> list[str]:
         path = shutil.which("yaml-language-server")
     if path is None:
         raise RuntimeError(
-            "yaml-language-server is missing: run `npm install --prefix DIR yaml-language-server@1.25.0` and set "
-            f"NETSPEC_NODE_MODULES=DIR/node_modules (now {folder!r}), or put the server on PATH"
+            "yaml-language-server is missing: run `npm install --prefix DIR yaml-language-server@1.25.0` "
+            f"and set NETSPEC_NODE_MODULES=DIR/node_modules (now {folder!r}), or put the server on PATH"
         )
     return [path, "--stdio"]
 

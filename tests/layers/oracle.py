@@ -1,7 +1,7 @@
 """Cases of layers against PyTorch: what a case is, and the numbers that both sides start from.
 
 `cases/*.py` list the cases; `generate.py` (which needs torch, and is not run by the tests) writes
-torch's outputs beside them as `golden/*.npz` and checks that torch refuses every rejection;
+torch's outputs beside them as `golden/*.zip` and checks that torch refuses every rejection;
 `test_values.py` compares netspec with them.
 """
 

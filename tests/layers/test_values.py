@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -23,9 +24,16 @@ REJECTIONS = [(family, case) for family, module in families().items() for case i
 @functools.lru_cache
 def golden(family: str) -> dict[str, np.ndarray]:
     """torch's outputs of a family: `case|port` to array."""
-    with zipfile.ZipFile(GOLDEN / f"{family}.npz") as file:
-        names = file.read("names.txt").decode().split("\n")
-        return {name: np.load(file.open(f"{i}.npy")) for i, name in enumerate(names)}
+    with zipfile.ZipFile(GOLDEN / f"{family}.zip") as file:
+        index, data = file.read("index.txt").decode(), file.read("data.bin")
+    arrays, offset = {}, 0
+    for line in index.split("\n"):
+        key, dtype, sizes = line.split("\t")
+        shape = tuple(int(size) for size in sizes.split(",") if size)
+        count = math.prod(shape)
+        arrays[key] = np.frombuffer(data, dtype, count, offset).reshape(shape)
+        offset += arrays[key].nbytes
+    return arrays
 
 
 def mapping_of(case: Case | Rejection) -> dict[str, Any]:

@@ -230,7 +230,7 @@ def test_a_wrong_profile_is_shown_with_its_place(
     (found,) = error.value.diagnostics
     assert found.severity == "error"
     assert found.span is not None
-    assert (found.span.start.line, found.span.start.column) == (line, column)
+    assert found.span.position == (line, column)
     if code is not None:
         assert found.code == code
 

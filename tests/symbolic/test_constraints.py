@@ -51,6 +51,7 @@ UNET = [
         ([at_least(H * W, 1)], ["H >= 1", "W >= 1"]),
         ([any_of(equal(H, W), equal(H, 1), equal(W, 1)), at_least(H, 2)], ["H >= 2", "H == W or W == 1"]),
         ([equal(2 * (H // 2) * W, H * W), divisible(H, 2)], ["H % 2 == 0"]),
+        ([at_most(H, 50), divisible(36, H), at_most(H * H, 30)], ["H >= 1", "H <= 4"]),
         ([at_least(H, W), at_least(H, W + 2)], ["H >= W + 2"]),
         ([], []),
     ],
@@ -69,6 +70,9 @@ def test_solved(conditions: list[Condition], solved: list[str]) -> None:
         ([equal(H, W), at_least(H, 5)], at_most(W, 4)),
         ([at_least(H, W + 3)], at_least(W, H)),
         ([at_least(W, H + 1), at_least(H, 7)], at_most(W, 7)),
+        ([at_most(H * (H + 1), 0)], equal(H, 1)),
+        ([at_most(H, 7)], equal(H * H, 50)),
+        ([divisible(16, H)], at_most(H, 0)),
         ([equal(H, 5)], any_of(equal(H, 4), equal(H, 6))),
     ],
 )
