@@ -70,7 +70,8 @@ def all_types() -> str:
     blocks = []
     for module, members in families.items():
         rows = [(cls.type_name, _sentence(summary(cls))) for cls in members]
-        blocks.append(_section(_sentence(sys.modules[module].__doc__ or module), _columns(rows, size, indent=2)))
+        title = _sentence(sys.modules[module].__doc__ or module)
+        blocks.append(_section(title, _columns(rows, size, indent=2)))
     return "\n\n".join(blocks)
 
 

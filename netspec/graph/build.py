@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import Final
 
 from netspec.diagnostics import Diagnostic, Note, Span, did_you_mean, format_path
 from netspec.document import Mapping as MappingNode
@@ -13,34 +14,60 @@ from netspec.document import walk_path
 from netspec.graph.model import INPUT, UNKNOWN, Graph, Node, TensorRef
 from netspec.layers.base import Layer
 from netspec.network import Broken, Group, NetworkSpec, Origin, Use
-from netspec.network.read import _instance_notes
-from netspec.network.spec import NOWHERE, Entry
+from netspec.network.blocks import Findings
+from netspec.network.read import MAX_ENTRIES
+from netspec.network.spec import NOWHERE, Entry, instance_notes
+
+_HIDDEN: Final = "@"
+"""Begins the names under which repetitions know their inputs; no name that is written contains it."""
+
+Instance = tuple[tuple[str, Span | None], ...]
 
 
 @dataclass(slots=True, eq=False)
 class _Target:
-    """What a name stands for: a tensor to pass on, ports, and children."""
+    """What a name stands for: a tensor to pass on, ports, and children.
+
+    entry: the layer or group that is called (for a second use, the first one). last: the entry whose ports a
+    group has. visible, instance: the inputs and block instances around a group, for using it again.
+    """
 
     first: TensorRef
     node: int | None = None
     ports: tuple[str, ...] | None = ()
     children: dict[str, _Target] = field(default_factory=dict)
     outputs: tuple[TensorRef, ...] = ()
-    entry: Entry | None = None
-    path: str = ""
+    named: dict[str, TensorRef] = field(default_factory=dict)
+    entry: Layer | Group | None = None
+    state_path: str = ""
+    last: _Target | None = None
+    visible: dict[str, TensorRef] = field(default_factory=dict)
+    instance: Instance = ()
+    size_of: TensorRef | None = None
     known: bool = True
+    sure: bool = True
 
 
 @dataclass(slots=True, eq=False)
 class _Scope:
-    """The names that the entries of one list see."""
+    """The names that the entries of one list see. sure False: there may be others, so nothing is missing."""
 
     entries: tuple[Entry, ...]
     inputs: dict[str, TensorRef]
     default: TensorRef | None
-    prefix: str
+    prefix: str = ""
+    state_prefix: str = ""
+    instance: Instance = ()
     targets: dict[str, _Target] = field(default_factory=dict)
     current: int = 0
+    sure: bool = True
+
+
+class _TooLarge(Exception):
+    """There are more calls than a network may have."""
+
+    def __init__(self, origin: Origin) -> None:
+        self.origin = origin
 
 
 def build(spec: NetworkSpec) -> tuple[Graph, list[Diagnostic]]:
@@ -52,13 +79,15 @@ class _Builder:
     def __init__(self, spec: NetworkSpec) -> None:
         self.spec = spec
         self.nodes: list[Node] = []
-        self.diagnostics: list[Diagnostic] = []
+        self.findings = Findings()
         self.groups: dict[str, tuple[TensorRef, ...]] = {}
+        self.quiet = 0
+        self.count = 0
 
     def build(self) -> tuple[Graph, list[Diagnostic]]:
         inputs = {name: TensorRef(INPUT, name) for name in self.spec.inputs}
         default = next(iter(inputs.values())) if len(inputs) == 1 else None
-        scope = _Scope(tuple(self.spec.layers), inputs, default, "")
+        scope = _Scope(tuple(self.spec.layers), inputs, default)
         for entry in scope.entries:
             if str(entry.name) in inputs:
                 self.report(
@@ -68,12 +97,34 @@ class _Builder:
                     "name",
                     notes=(Note("the input", self.spec.find_key("inputs", str(entry.name))),),
                 )
-        self.add(scope)
-        graph = Graph(self.spec, dict(self.spec.inputs), tuple(self.nodes), {}, self.groups)
+        try:
+            self.add(scope)
+        except _TooLarge as error:
+            self.too_large(error.origin)
+            return Graph(self.spec, dict(self.spec.inputs), (), {}, {}), self.findings.diagnostics()
         outputs = self.outputs(scope)
-        graph = Graph(self.spec, graph.inputs, graph.nodes, outputs, self.groups)
+        graph = Graph(self.spec, dict(self.spec.inputs), tuple(self.nodes), outputs, self.groups)
         self.inplace_warnings(graph)
-        return graph, self.diagnostics
+        self.unused_blocks()
+        return graph, self.findings.diagnostics()
+
+    def too_large(self, origin: Origin) -> None:
+        self.report(
+            "too-many-layers",
+            f"more than {MAX_ENTRIES:,} layers, with everything that is used again",
+            origin,
+            None,
+        )
+
+    def unused_blocks(self) -> None:
+        """References inside blocks without an instance; the graph is not changed."""
+        groups, nodes, self.groups, self.nodes = self.groups, self.nodes, {}, []
+        try:
+            for block in self.spec._unused:
+                self.open_group(block, _Scope((), {}, UNKNOWN), (UNKNOWN,) * len(block.parameters or ()), "", "", ())
+        except _TooLarge:
+            pass  # the checks that are left would take too long
+        self.groups, self.nodes = groups, nodes
 
     # --- entries ------------------------------------------------------------------------------------
 
@@ -81,19 +132,23 @@ class _Builder:
         """Append the nodes of a list; the last entry's target."""
         previous: _Target | None = None
         for index, entry in enumerate(scope.entries):
+            self.count += 1
+            if self.count > MAX_ENTRIES:
+                raise _TooLarge(_origin(entry))
             scope.current = index
             path = f"{scope.prefix}{entry.name}"
+            state_path = f"{scope.state_prefix}{entry.name}"
             before = previous.first if previous is not None else scope.default
             if isinstance(entry, Layer):
-                target = self.layer(entry, path, path, scope, before)
+                target = self.layer(entry, path, state_path, scope, before, _within(_origin(entry), scope))
             elif isinstance(entry, Group):
-                target = self.group(entry, path, path, scope, before)
+                target = self.group(entry, path, state_path, scope, before)
             elif isinstance(entry, Use):
                 target = self.use(entry, path, scope, before)
             else:
-                self.references(entry.inputs, entry.origin, scope, "inputs")
+                self.references(entry.inputs, _within(entry.origin, scope), scope, "inputs")
+                scope.sure &= not entry.many
                 target = _Target(UNKNOWN, known=False)
-            target.entry, target.path = entry, path
             scope.targets.setdefault(str(entry.name), target)
             previous = target
         return previous
@@ -105,10 +160,10 @@ class _Builder:
         state_path: str,
         scope: _Scope,
         before: TensorRef | None,
-        origin: Origin | None = None,
+        origin: Origin,
+        again: _Target | None = None,
     ) -> _Target:
-        """One call of a layer; `origin` is that of a second use."""
-        origin = origin or layer._origin or NOWHERE
+        """One call of a layer; `again`: of one that was called before, `origin` is then that of the use."""
         least, most = layer.arity
         wanted = layer.inputs
         if wanted is None and most == 0:
@@ -118,9 +173,7 @@ class _Builder:
         else:
             refs = self.references(wanted, origin, scope, "inputs")
         if len(refs) < least or (most is not None and len(refs) > most):
-            expected = (
-                f"{least}" if most == least else f"{least} or more" if most is None else f"{least} to {most}"
-            )
+            expected = f"{least}" if most == least else f"{least} or more" if most is None else f"{least} to {most}"
             names = f" ({', '.join(layer.input_names)})" if least > 1 or most != 1 else ""
             if not (wanted is None and refs == (UNKNOWN,)):
                 self.report(
@@ -132,81 +185,162 @@ class _Builder:
                     help="list them under `inputs`" if wanted is None else None,
                 )
             refs = (UNKNOWN,)
-        size_of = None
-        for text in layer.references():
-            size_of = self.resolve(text, origin, scope, "output_size")
+        size_of = again.size_of if again is not None else None
+        if again is None:
+            for text in layer.references():
+                size_of = self.resolve(text, origin, scope, "output_size")
         index = len(self.nodes)
         self.nodes.append(Node(index, path, state_path, layer, refs, size_of, origin))
         ports = layer.ports()
         first = TensorRef(index, ports[0] if ports else "0")
-        return _Target(first, index, ports)
+        return _Target(first, index, ports, entry=layer, state_path=state_path, size_of=size_of)
 
     def group(
-        self, group: Group, path: str, state_path: str, scope: _Scope, before: TensorRef | None
+        self,
+        group: Group,
+        path: str,
+        state_path: str,
+        scope: _Scope,
+        before: TensorRef | None,
+        origin: Origin | None = None,
+        again: _Target | None = None,
     ) -> _Target:
-        """A nested list, or an instance of a block."""
-        origin = group.origin
+        """A nested list, an instance of a block, or repetitions; `origin` and `again` are for a second use."""
+        origin = origin or _within(group.origin, scope)
         wanted = group.inputs
-        refs = (
-            (self.default(before, origin, scope),)
-            if wanted is None
-            else self.references(wanted, origin, scope, "inputs")
-        )
-        if group.parameters is None:
-            inner = _Scope(group.entries, scope.inputs, refs[0] if len(refs) == 1 else None, path + ".")
-            if len(refs) != 1:
-                self.report(
-                    "wrong-input-count",
-                    f"a nested list takes one input, got {len(refs)}",
-                    origin,
-                    "inputs",
-                    help="give each of its layers its own `inputs`",
-                )
+        refs: tuple[TensorRef, ...] | None
+        if wanted is not None:
+            refs = self.references(wanted, origin, scope, "inputs")
+        elif group.parameters == ():
+            refs = ()
+        elif before is None and group.parameters is None and group.entries:
+            refs = None  # whoever needs it inside says so
         else:
-            if len(refs) != len(group.parameters):
+            refs = (self.default(before, origin, scope),)
+        if group.parameters is None and refs is not None and len(refs) != 1 and not group.repeated:
+            self.report(
+                "wrong-input-count",
+                f"a nested list takes one input, got {len(refs)}",
+                origin,
+                "inputs",
+                help="give each of its layers its own `inputs`",
+            )
+            refs = (UNKNOWN,)
+        elif group.parameters is not None and refs is not None and len(refs) != len(group.parameters):
+            what = f"block {group.block}" if group.block is not None else "it"
+            number = len(group.parameters)
+            names = f" ({', '.join(group.parameters)})" if group.block is not None and number else ""
+            if UNKNOWN not in refs or wanted is not None:
                 self.report(
                     "wrong-input-count",
-                    f"block {group.block} takes {len(group.parameters)} inputs "
-                    f"({', '.join(group.parameters)}), got {len(refs)}",
+                    f"{what} takes {number} input{'s' * (number != 1)}{names}, got {len(refs)}",
                     origin,
                     "inputs",
+                    help="list them under `inputs`" if wanted is None else None,
                 )
-                refs = (UNKNOWN,) * len(group.parameters)
-            bound = dict(zip(group.parameters, refs, strict=True))
-            inner = _Scope(group.entries, bound, refs[0] if len(refs) == 1 else None, path + ".")
-        start = len(self.nodes)
+            refs = (UNKNOWN,) * number
+        return self.open_group(group, scope, refs, path, state_path, origin.instance, origin, again)
+
+    def open_group(
+        self,
+        group: Group,
+        scope: _Scope,
+        refs: tuple[TensorRef, ...] | None,
+        path: str,
+        state_path: str,
+        instance: Instance,
+        origin: Origin | None = None,
+        again: _Target | None = None,
+    ) -> _Target:
+        """The nodes of a group whose inputs are known (None: there is none to take by default)."""
+        bound = dict(zip(group.parameters or (), refs or (), strict=False))
+        visible = again.visible if again is not None else scope.inputs
+        if group.block is None:
+            inputs = {**visible, **bound}
+        else:
+            inputs = bound
+            if origin is not None:
+                place = origin.find("block" if again is None else "use")[0]
+                around = again.instance if again is not None else instance
+                instance = (*around, (path, place))
+        if again is not None and group.block is None:
+            instance = again.instance
+        default = refs[0] if refs and (len(refs) == 1 or group.repeated) else None
+        prefix = f"{path}." if path else ""
+        inner = _Scope(group.entries, inputs, default, prefix, f"{state_path}." if state_path else "", instance)
+        self.quiet += again is not None
         last = self.add(inner)
-        if path != state_path:
-            for i in range(start, len(self.nodes)):
-                moved = state_path + self.nodes[i].state_path[len(path) :]
-                self.nodes[i] = replace(self.nodes[i], state_path=moved)
         inner.current = len(inner.entries)
+        target = _Target(UNKNOWN, None, (), inner.targets, entry=group, state_path=state_path, last=last)
+        target.visible, target.sure = visible, inner.sure
+        target.instance = again.instance if again is not None else scope.instance
         if group.outputs is not None:
-            outputs = tuple(self.resolve(text, origin, inner, None) for text in group.outputs)
+            target.last = None
+            target.outputs = tuple(
+                self.resolve(text, self.output_place(group, i, inner), inner, None) if text else UNKNOWN
+                for i, text in enumerate(group.outputs)
+            )
+            target.named = dict(zip(group.outputs, target.outputs, strict=True))
+        elif last is not None:
+            target.outputs = (last.first,)
         else:
-            outputs = (last.first if last is not None else UNKNOWN,)
-        self.groups[path] = outputs
-        return _Target(outputs[0], None, (), inner.targets, outputs)
+            target.outputs = (refs[0] if refs else UNKNOWN,)
+        self.quiet -= again is not None
+        target.first = target.outputs[0]
+        self.groups[path] = target.outputs
+        return target
+
+    def output_place(self, group: Group, index: int, inner: _Scope) -> _Place:
+        node = group.outputs_node
+        if isinstance(node, SequenceNode) and index < len(node.items):
+            return _Place(node.items[index].span, (*group.outputs_path, index), instance=inner.instance)
+        return _Place(node.span if node is not None else None, group.outputs_path, instance=inner.instance)
 
     def use(self, entry: Use, path: str, scope: _Scope, before: TensorRef | None) -> _Target:
         """An earlier entry called again."""
-        target = self.lookup(entry.target, entry.origin, scope, "use")
-        if target is None or not target.known or target.entry is None:
-            if target is not None and target.known and target.entry is None:
-                self.report("wrong-use", f"`{entry.target}` is not a layer", entry.origin, "use")
-            self.references(entry.inputs, entry.origin, scope, None)
+        origin = _within(entry.origin, scope)
+        target = self.used(entry.target, origin, scope)
+        if target is None or target.entry is None:
+            self.references(entry.inputs, origin, scope, "inputs")
             return _Target(UNKNOWN, known=False)
-        while isinstance(target.entry, Use):
-            original = self.lookup(target.entry.target, entry.origin, scope, "use")
-            if original is None:
-                return _Target(UNKNOWN, known=False)
-            target = original
         if isinstance(target.entry, Layer):
-            again = target.entry.model_copy(update={"inputs": entry.inputs})
-            return self.layer(again, path, target.path, scope, before, entry.origin)
-        assert isinstance(target.entry, Group)
-        group = replace(target.entry, inputs=entry.inputs, origin=entry.origin)
-        return self.group(group, path, target.path, scope, before)
+            layer = target.entry.model_copy(update={"inputs": entry.inputs})
+            return self.layer(layer, path, target.state_path, scope, before, origin, target)
+        group = replace(target.entry, inputs=entry.inputs)
+        return self.group(group, path, target.state_path, scope, before, origin, target)
+
+    def used(self, text: str, origin: Origin, scope: _Scope) -> _Target | None:
+        """The layer or group that `use` names; None if there is none."""
+        head, *rest = text.split(".")
+        target = scope.targets.get(head)
+        if target is None:
+            if head in scope.inputs:
+                self.report("wrong-use", f"`{head}` is an input, not a layer", origin, "use")
+            elif scope.sure:
+                self.unknown(head, origin, scope, "use")
+            return None
+        walked = head
+        for part in rest:
+            if not target.known:
+                return None
+            child = target.children.get(part)
+            if child is None:
+                if not target.sure:
+                    return None
+                is_port = self.port(target, part) is not None
+                children = list(target.children)
+                self.report(
+                    "wrong-use" if is_port else "unknown-reference",
+                    f"`{walked}.{part}` is an output, not a layer" if is_port else f"`{walked}` has no child `{part}`",
+                    origin,
+                    "use",
+                    help=f"write use: {walked}"
+                    if is_port or not children
+                    else did_you_mean(part, children) or f"it has {_listed(children)}",
+                )
+                return None
+            target, walked = child, f"{walked}.{part}"
+        return target if target.known else None
 
     # --- references ---------------------------------------------------------------------------------
 
@@ -214,15 +348,17 @@ class _Builder:
         """The previous entry's first output, or the only input."""
         if before is not None:
             return before
-        if scope.inputs:
-            names = ", ".join(scope.inputs)
+        names = [name for name in scope.inputs if not name.startswith(_HIDDEN)]
+        if names:
             self.report(
                 "missing-input",
-                f"the first layer must say which input it takes: there are {names}",
+                f"the first layer must say which input it takes: there are {', '.join(names)}",
                 origin,
                 None,
-                help=f"for example inputs: {next(iter(scope.inputs))}",
+                help=f"for example inputs: {names[0]}",
             )
+        elif scope.instance:
+            self.report("missing-input", "the block has no inputs, and nothing comes before this layer", origin, None)
         return UNKNOWN
 
     def references(
@@ -233,44 +369,28 @@ class _Builder:
             return ()
         listed = isinstance(walk_path(origin.node, ("inputs",)), SequenceNode)
         return tuple(
-            self.resolve(text, origin, scope, f"inputs.{i}" if listed else "inputs")
-            for i, text in enumerate(texts)
+            self.resolve(text, origin, scope, f"inputs.{i}" if listed else "inputs") for i, text in enumerate(texts)
         )
 
-    def resolve(self, text: str, origin: Origin, scope: _Scope, parameter: str | None) -> TensorRef:
+    def resolve(
+        self, text: str, origin: Origin | _Place, scope: _Scope, parameter: str | None
+    ) -> TensorRef:
         """The tensor that one reference means; reports and gives UNKNOWN where there is none."""
         head, *rest = text.split(".")
-        if head in scope.inputs and head not in scope.targets:
+        target = scope.targets.get(head)
+        if target is not None:
+            return self.descend(target, head, rest, origin, parameter) if target.known else UNKNOWN
+        if head in scope.inputs:
             if rest:
-                self.report(
-                    "unknown-reference", f"input `{head}` has no output `{'.'.join(rest)}`", origin, parameter
-                )
+                self.report("unknown-reference", f"input `{head}` has no output `{'.'.join(rest)}`", origin, parameter)
                 return UNKNOWN
             return scope.inputs[head]
-        target = self.lookup(head, origin, scope, parameter)
-        if target is None or not target.known:
-            return UNKNOWN
-        return self.descend(target, head, rest, origin, parameter)
-
-    def lookup(self, head: str, origin: Origin, scope: _Scope, parameter: str | None) -> _Target | None:
-        """The entry of a name (dots lead to children), if it is an earlier one of this list."""
-        first, *rest = head.split(".")
-        target = scope.targets.get(first)
-        if target is None:
-            self.unknown(first, origin, scope, parameter)
-            return None
-        for part in rest:
-            child = target.children.get(part)
-            if child is None:
-                if target.known:
-                    self.report("unknown-reference", f"`{first}` has no child `{part}`", origin, parameter,
-                                help=did_you_mean(part, target.children))  # fmt: skip
-                return None
-            target = child
-        return target
+        if scope.sure:
+            self.unknown(head, origin, scope, parameter)
+        return UNKNOWN
 
     def descend(
-        self, target: _Target, head: str, rest: list[str], origin: Origin, parameter: str | None
+        self, target: _Target, head: str, rest: list[str], origin: Origin | _Place, parameter: str | None
     ) -> TensorRef:
         """Children first, then a port."""
         walked = head
@@ -280,38 +400,60 @@ class _Builder:
                 if not target.known:
                     return UNKNOWN
                 continue
-            last = position == len(rest) - 1
-            if last and target.node is not None:
-                if target.ports is None and part.isdigit():
-                    return TensorRef(target.node, str(int(part)))
-                if target.ports is not None and part in target.ports:
-                    return TensorRef(target.node, part)
-            if last and target.outputs and part.isdigit() and int(part) < len(target.outputs):
-                return target.outputs[int(part)]
-            kind = target.entry.type_name if isinstance(target.entry, Layer) else "the group"
-            offered = [*target.children, *(target.ports or ())]
-            advice = did_you_mean(part, offered)
-            if part == "indices":
-                advice = "pooling gives indices with return_indices: true"
-            elif advice is None and offered:
-                advice = "it has " + ", ".join(offered)
-            self.report(
-                "unknown-reference",
-                f"`{walked}` ({kind}) has no output `{part}`",
-                origin,
-                parameter,
-                help=advice,
-            )
+            if (named := target.named.get(".".join(rest[position:]))) is not None:
+                return named
+            if position == len(rest) - 1 and (found := self.port(target, part)) is not None:
+                return found
+            if not target.sure:
+                return UNKNOWN
+            self.no_output(target, walked, part, origin, parameter)
             return UNKNOWN
         return target.first
 
-    def unknown(self, head: str, origin: Origin, scope: _Scope, parameter: str | None) -> None:
+    def port(self, target: _Target, part: str) -> TensorRef | None:
+        """An output by its port: of a layer, of a block's outputs, or of the last entry of a list."""
+        while target.last is not None:
+            target = target.last
+        if target.node is not None:
+            if target.ports is None and part.isdigit():
+                return TensorRef(target.node, str(int(part)))
+            if target.ports is not None and part in target.ports:
+                return TensorRef(target.node, part)
+        if not target.known:
+            return UNKNOWN
+        if part.isdigit() and len(part) < 10 and int(part) < len(target.outputs):
+            return target.outputs[int(part)]
+        return target.named.get(part)
+
+    def no_output(
+        self, target: _Target, walked: str, part: str, origin: Origin | _Place, parameter: str | None
+    ) -> None:
+        entry = target.entry
+        kind = "the group"
+        if isinstance(entry, Layer):
+            kind = entry.type_name
+        elif entry is not None and entry.block is not None:
+            kind = f"block {entry.block}"
+        offered = [*target.children, *(target.ports or ())]
+        if len(target.outputs) > 1:
+            offered += map(str, range(len(target.outputs)))
+        advice = did_you_mean(part, offered)
+        if part == "indices":
+            advice = "pooling gives indices with return_indices: true"
+        elif advice is None and offered:
+            advice = f"it has {_listed(offered)}"
+        self.report("unknown-reference", f"`{walked}` ({kind}) has no output `{part}`", origin, parameter, help=advice)
+
+    def unknown(self, head: str, origin: Origin | _Place, scope: _Scope, parameter: str | None) -> None:
         """Say why a name means nothing: it comes later, or nowhere."""
         names = [str(e.name) for e in scope.entries]
         if head in names[scope.current :]:
             index = names.index(head, scope.current)
             if index == scope.current:
-                self.report("cycle", f"`{head}` takes its own output", origin, parameter)
+                if parameter == "use":
+                    self.report("cycle", f"`{head}` uses itself", origin, parameter)
+                else:
+                    self.report("cycle", f"`{head}` takes its own output", origin, parameter)
                 return
             later = scope.entries[index]
             chain = _chain(scope, scope.current, index)
@@ -335,13 +477,16 @@ class _Builder:
                     help="move it before this layer",
                 )
             return
-        known = [*scope.inputs, *names[: scope.current]]
+        inputs = [] if parameter == "use" else [n for n in scope.inputs if not n.startswith(_HIDDEN)]
+        known = [*inputs, *names[: scope.current]]
+        what = "earlier layer" if parameter == "use" else "input or earlier layer"
+        advice = f"known here: {', '.join(known[-8:])}" if known else None
         self.report(
             "unknown-reference",
-            f"there is no input or earlier layer `{head}`",
+            f"there is no {what} `{head}`",
             origin,
             parameter,
-            help=did_you_mean(head, known) or f"known here: {', '.join(known[-8:])}",
+            help=did_you_mean(head, known) or advice,
         )
 
     # --- the network's outputs ----------------------------------------------------------------------
@@ -360,7 +505,7 @@ class _Builder:
         for index, (name, output) in enumerate(declared.items()):
             place, path = _output_place(node, index, name)
             origin = _Place(place, ("outputs", *path))
-            result[name] = self.resolve(output.from_, origin, scope, None)  # type: ignore[arg-type]
+            result[name] = self.resolve(output.from_, origin, scope, None)
         return result
 
     def inplace_warnings(self, graph: Graph) -> None:
@@ -376,7 +521,7 @@ class _Builder:
         for ref, index, origin in readers:
             writer = overwritten.get(ref)
             if writer is not None and index > writer.index:
-                self.diagnostics.append(
+                self.findings.add(
                     Diagnostic(
                         "inplace-overwrite",
                         "warning",
@@ -399,23 +544,33 @@ class _Builder:
         notes: tuple[Note, ...] = (),
         help: str | None = None,
     ) -> None:
+        if self.quiet:  # said when the group was called first
+            return
         span, path = origin.find(parameter)
-        extra = _instance_notes(origin) if isinstance(origin, Origin) else ()
-        self.diagnostics.append(
-            Diagnostic(code, "error", message, span, format_path(path), (*notes, *extra), help)
-        )
+        notes = (*notes, *instance_notes(origin.instance))
+        self.findings.add(Diagnostic(code, "error", message, span, format_path(path), notes, help))
 
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """A place that is no entry: one of the network's outputs."""
+    """A place that is no entry: one of the outputs of the network or of a block."""
 
     span: Span | None
     path: tuple[str | int, ...]
     node: None = None
+    instance: Instance = ()
 
     def find(self, parameter: str | None) -> tuple[Span | None, tuple[str | int, ...]]:
         return self.span, self.path
+
+
+def _within(origin: Origin, scope: _Scope) -> Origin:
+    """The origin of an entry, with the block instances it is in."""
+    return Origin(origin.node, origin.path, scope.instance) if scope.instance else origin
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(names[:12]) + (", ..." if len(names) > 12 else "")
 
 
 def _output_place(

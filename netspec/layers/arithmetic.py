@@ -7,15 +7,14 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from netspec.layers.base import Call
+from netspec.layers.base import Call, _Function
 from netspec.layers.broadcasting import broadcast, floating, need_fit, number_dtype, wrapped
-from netspec.layers.functions import _TorchFunction
 from netspec.layers.parameters import Scalar, choice
 from netspec.layers.tensor import INTEGERS, TensorType, is_complex, is_inexact, result_dtype
 from netspec.program.builder import Builder, Value
 
 
-class _Binary(_TorchFunction):
+class _Binary(_Function):
     """A function of two tensors, or of a tensor and a number."""
 
     arity: ClassVar = (1, 2)
@@ -61,9 +60,13 @@ class _Binary(_TorchFunction):
     def _operands(self, b: Builder, inputs: tuple[Value, ...]) -> tuple[Value, Value]:
         """Both operands in the result's dtype; a number becomes a 0-d array."""
         dtype = b.outputs[0].dtype
+        first = b.cast(inputs[0], dtype)
         number = self._number()
-        second = inputs[1] if number is None else b.literal(wrapped(number, dtype), dtype)
-        return b.cast(inputs[0], dtype), b.cast(second, dtype)
+        if number is None:
+            return first, b.cast(inputs[1], dtype)
+        # float16 is computed in float32, and as in torch the number is not rounded to float16 before.
+        exact = "float32" if dtype == "float16" else dtype
+        return first, b.literal(wrapped(number, exact), exact)
 
     def lower(self, b: Builder, *inputs: Value) -> Value:
         """One elementwise operation in the result's dtype."""

@@ -5,6 +5,7 @@ Source: PyTorch's notes on broadcasting semantics and on type promotion.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from netspec.layers.base import Call
@@ -106,7 +107,7 @@ def fits(number: float | int | bool, dtype: str) -> bool:
     """Whether torch converts the number to an integer dtype; negative ones wrap around in unsigned."""
     if dtype not in INTEGERS:
         return True
-    if number != number or number in (float("inf"), float("-inf")):
+    if not math.isfinite(number):
         return False
     bits: int = 8 * ITEM_SIZE[dtype]
     high = (1 << bits) - 1 if dtype == "uint8" else (1 << bits - 1) - 1
@@ -115,14 +116,18 @@ def fits(number: float | int | bool, dtype: str) -> bool:
 
 
 def wrapped(number: float | int | bool, dtype: str) -> float | int | bool:
-    """The number as an element of `dtype`: integers wrap around, booleans are "not 0"."""
+    """The number as an element of `dtype`: integers wrap around, booleans are "not 0", floats overflow."""
     if dtype == "bool":
         return number != 0
     if dtype not in INTEGERS:
-        return number
+        return math.copysign(math.inf, number) if abs(number) >= _OVERFLOW.get(dtype, math.inf) else number
     bits: int = 8 * ITEM_SIZE[dtype]
     value = int(number) % (1 << bits)
     return value - (1 << bits) if dtype != "uint8" and value >= 1 << bits - 1 else value
+
+
+_OVERFLOW = {"float32": 3.4028235677973366e38, "complex64": 3.4028235677973366e38}
+"""The least number that rounds to infinity; float16 is computed in float32."""
 
 
 def need_fit(call: Call, number: float | int | bool | None, dtype: str, parameter: str) -> None:

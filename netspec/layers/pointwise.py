@@ -11,9 +11,8 @@ from typing import Any, ClassVar
 from pydantic import model_validator
 from pydantic_core import PydanticCustomError
 
-from netspec.layers.base import Call
+from netspec.layers.base import Call, _Function
 from netspec.layers.broadcasting import default_float, need_fit, number_dtype, wrapped
-from netspec.layers.functions import _TorchFunction
 from netspec.layers.parameters import Axis, Bool, Number, Scalar, choice
 from netspec.layers.tensor import DTYPES, REAL_OF, TensorType, is_complex, is_float
 from netspec.operations import Softmax as SoftmaxOperation
@@ -22,7 +21,7 @@ from netspec.program.builder import Builder, Value
 FUNCTIONAL = "https://pytorch.org/docs/stable/generated/torch.nn.functional.{}.html"
 
 
-class _Pointwise(_TorchFunction):
+class _Pointwise(_Function):
     """A function of each element; its elementwise operation has the type's name."""
 
     integers: ClassVar[str] = "float"
@@ -314,7 +313,7 @@ class Clamp(_Pointwise, type="clamp"):
         return b.elementwise("clamp", b.cast(inputs[0], dtype), constants=limits)
 
 
-class _Softmax(_TorchFunction):
+class _Softmax(_Function):
     """softmax and log_softmax."""
 
     log: ClassVar[bool] = False
@@ -368,7 +367,7 @@ class LogSoftmaxFunction(_Softmax, type="log_softmax"):
     log: ClassVar = True
 
 
-class Detach(_TorchFunction, type="detach"):
+class Detach(_Function, type="detach"):
     """Its input, unchanged: there are no gradients here.
 
     Example: `{type: detach}`

@@ -14,9 +14,8 @@ from typing import Annotated, Any, ClassVar
 from pydantic import PlainValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-from netspec.layers.base import Call
+from netspec.layers.base import Call, _Function
 from netspec.layers.broadcasting import broadcast
-from netspec.layers.functions import _TorchFunction
 from netspec.layers.parameters import wrong_type
 from netspec.layers.tensor import TensorType, is_inexact, promote_all
 from netspec.operations import Einsum as EinsumOperation
@@ -25,7 +24,7 @@ from netspec.program.builder import Builder, Value
 from netspec.symbolic import Dim, equal, product
 
 
-class _Product(_TorchFunction):
+class _Product(_Function):
     """matmul and bmm."""
 
     arity: ClassVar = (2, 2)
@@ -141,7 +140,7 @@ class _Subscripts:
     output: str
 
 
-class Einsum(_TorchFunction, type="einsum"):
+class Einsum(_Function, type="einsum"):
     """Einstein summation: multiplies along shared letters and sums over those missing on the right.
 
     Example: `{type: einsum, inputs: [queries, keys], equation: "bhqd,bhkd->bhqk"}`

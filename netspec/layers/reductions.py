@@ -10,8 +10,7 @@ from typing import ClassVar, Literal
 from pydantic import model_validator
 from pydantic_core import PydanticCustomError
 
-from netspec.layers.base import Call
-from netspec.layers.functions import _TorchFunction
+from netspec.layers.base import Call, _Function
 from netspec.layers.parameters import Axes, Axis, Bool, choice
 from netspec.layers.shaping import _axes
 from netspec.layers.tensor import DTYPES, TensorType, is_complex, is_inexact
@@ -21,7 +20,7 @@ from netspec.program.builder import Builder, Value
 from netspec.symbolic import Dim, at_least
 
 
-class _Reduction(_TorchFunction):
+class _Reduction(_Function):
     """What reductions share: which axes, and whether they stay with size 1."""
 
     operation: ClassVar[Literal["sum", "mean", "max", "min", "prod"]]
@@ -181,7 +180,7 @@ class Amin(_Extreme, type="amin"):
     """Whether reduced axes stay, with size 1."""
 
 
-class Argmax(_TorchFunction, type="argmax"):
+class Argmax(_Function, type="argmax"):
     """int64 index of the first largest value along an axis, or in the flattened input; NaN wins.
 
     Example: `{type: argmax, dim: 1}`

@@ -11,10 +11,9 @@ from typing import Any, ClassVar, Literal
 from pydantic import field_validator
 from pydantic_core import PydanticCustomError
 
-from netspec.layers.base import Call, Layer
+from netspec.layers.base import Call, Layer, _Function
 from netspec.layers.broadcasting import forced, need_fit
 from netspec.layers.convolution import dimension
-from netspec.layers.functions import _TorchFunction
 from netspec.layers.parameters import (
     Axes,
     Axis,
@@ -69,7 +68,7 @@ class Flatten(_Flatten):
     """First axis that is merged."""
 
 
-class FlattenFunction(_TorchFunction, _Flatten, type="flatten"):
+class FlattenFunction(_Function, _Flatten, type="flatten"):
     """Merges neighbouring axes into one, by default all of them: (*) -> (product of *).
 
     Example: `{type: flatten, start_dim: 1}`
@@ -123,7 +122,7 @@ class Unflatten(_Unflatten):
     """Its new sizes; one may be -1, and expressions over the inputs' symbols are allowed."""
 
 
-class UnflattenFunction(_TorchFunction, _Unflatten, type="unflatten"):
+class UnflattenFunction(_Function, _Unflatten, type="unflatten"):
     """Cuts one axis into several: (*, product of sizes, *) -> (*, *sizes, *).
 
     Example: `{type: unflatten, dim: 1, sizes: [-1, 4]}`
@@ -137,7 +136,7 @@ class UnflattenFunction(_TorchFunction, _Unflatten, type="unflatten"):
     """Its new sizes; one may be -1, and expressions over the inputs' symbols are allowed."""
 
 
-class Reshape(_TorchFunction, type="reshape"):
+class Reshape(_Function, type="reshape"):
     """The same elements in row-major order under another shape: (*) -> shape.
 
     Example: `{type: reshape, shape: [N, 2, "C//2", -1]}`
@@ -192,7 +191,7 @@ def _filled(call: Call, wanted: Sequence[int | str], total: Dim, parameter: str,
     return sizes
 
 
-class Squeeze(_TorchFunction, type="squeeze"):
+class Squeeze(_Function, type="squeeze"):
     """Drops axes of size 1, all or those named; an axis of another size stays: (*, 1, *) -> (*, *).
 
     Example: `{type: squeeze, dim: 1}`
@@ -217,7 +216,7 @@ class Squeeze(_TorchFunction, type="squeeze"):
             call.require(
                 any_of(equal(size, 0), at_least(size, 2)),
                 f"axis {axis} of {x} would be dropped only when {size} is 1",
-                code="uncertain-squeeze",
+                code="symbolic-size",
                 parameter=None if self.dim is None else "dim",
                 help="name the axes to drop with dim" if self.dim is None else None,
             )
@@ -229,7 +228,7 @@ class Squeeze(_TorchFunction, type="squeeze"):
         return b.reshape(inputs[0], b.shape)
 
 
-class Unsqueeze(_TorchFunction, type="unsqueeze"):
+class Unsqueeze(_Function, type="unsqueeze"):
     """Inserts an axis of size 1: (*, *) -> (*, 1, *).
 
     Example: `{type: unsqueeze, dim: 1}`
@@ -251,7 +250,7 @@ class Unsqueeze(_TorchFunction, type="unsqueeze"):
 # --- axes in another order --------------------------------------------------------------------------
 
 
-class Permute(_TorchFunction, type="permute"):
+class Permute(_Function, type="permute"):
     """Axes in another order: output axis i is input axis dims[i].
 
     Example: `{type: permute, dims: [0, 2, 3, 1]}`
@@ -276,7 +275,7 @@ class Permute(_TorchFunction, type="permute"):
         return b.transpose(inputs[0], [axis % inputs[0].rank for axis in self.dims])
 
 
-class Transpose(_TorchFunction, type="transpose"):
+class Transpose(_Function, type="transpose"):
     """Two axes exchanged: (*, a, *, b, *) -> (*, b, *, a, *).
 
     Example: `{type: transpose, dim0: 1, dim1: 2}`
@@ -318,7 +317,7 @@ def _axes(call: Call, dims: int | tuple[int, ...] | None, rank: int, parameter: 
 # --- joining and cutting ----------------------------------------------------------------------------
 
 
-class Cat(_TorchFunction, type="cat"):
+class Cat(_Function, type="cat"):
     """Tensors one after the other along an axis: (*, a, *), (*, b, *) -> (*, a + b, *).
 
     Example: `{type: cat, inputs: [up4, skip4], dim: 1}`
@@ -370,7 +369,7 @@ class Cat(_TorchFunction, type="cat"):
         return b.emit(Concat(self.dim % parts[0].rank), *parts)
 
 
-class Stack(_TorchFunction, type="stack"):
+class Stack(_Function, type="stack"):
     """Tensors of one shape side by side along a new axis: (*, *), (*, *) -> (*, 2, *).
 
     Example: `{type: stack, inputs: [left, right], dim: 1}`
@@ -404,7 +403,7 @@ class Stack(_TorchFunction, type="stack"):
         return parts[0] if len(parts) == 1 else b.emit(Concat(axis), *parts)
 
 
-class _Cut(_TorchFunction):
+class _Cut(_Function):
     """split and chunk: consecutive pieces along an axis `dim`, on ports 0, 1, ..."""
 
     def ports(self) -> tuple[str, ...] | None:
@@ -468,7 +467,7 @@ class Split(_Cut, type="split"):
         if not isinstance(size, int):
             call.fail(
                 f"the number of pieces depends on {size}, the size of {what}",
-                code="unknown-pieces",
+                code="symbolic-size",
                 help="list the sizes of the pieces, or use chunk",
                 **where,
             )
@@ -503,7 +502,7 @@ class Chunk(_Cut, type="chunk"):
         call.require(
             at_least(rest, 1),
             f"{what} gives {chunks} pieces only for some sizes {size}",
-            code="unknown-pieces",
+            code="symbolic-size",
             parameter="chunks",
         )
         return (*(piece for _ in range(self.chunks - 1)), rest)
@@ -515,7 +514,7 @@ _RANKS = {2: (2, 3), 4: (3, 4), 6: (4, 5)}
 """Length of `pad` -> numbers of axes that modes other than constant take."""
 
 
-class PadFunction(_TorchFunction, type="pad"):
+class PadFunction(_Function, type="pad"):
     """Widens (or, with negative amounts, crops) axes from the last one on: (*, W) -> (*, before + W + after).
 
     Example: `{type: pad, pad: [1, 1, 2, 2], mode: reflect}`

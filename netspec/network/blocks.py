@@ -362,13 +362,9 @@ class _BlockReader:
             label, value = entry.key.text, entry.value
             place = (*path, label)
             if not SYMBOL.fullmatch(label) or label == INDEX:
-                message = (
-                    f"`{INDEX}` cannot be an argument: $index is the number under `repeat`"
-                    if label == INDEX
-                    else f'the name of an argument has letters, digits and _ and starts with none, got "{label}"'
-                )
-                if label != INDEX:
-                    message = f'an argument\'s name is letters, digits and _ and starts with no digit, got "{label}"'
+                message = f'an argument\'s name is letters, digits and _ and starts with no digit, got "{label}"'
+                if label == INDEX:
+                    message = f"`{INDEX}` cannot be an argument: $index is the number under `repeat`"
                 self.report("invalid-name", message, entry.key.span, place)
                 if label == INDEX:
                     continue

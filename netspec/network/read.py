@@ -93,6 +93,7 @@ class _Reader:
         self.substitution = Substitution(self.report)
         self.blocks: dict[str, Block] = {}
         self.expansions: dict[Hashable, Expansion] = {}
+        self.seen: set[str] = set()
         self.finished: list[Expansion] = []
         self.validated: dict[Hashable, tuple[Layer | Broken, list[Any]]] = {}
         self.cycles: set[frozenset[str]] = set()
@@ -172,7 +173,7 @@ class _Reader:
         """Blocks without an instance, read with their defaults, or without values where one is required."""
         groups = []
         for block in self.blocks.values():
-            if self.stopped or any(key[0] == block.name for key in self.expansions):  # type: ignore[index]
+            if self.stopped or block.name in self.seen:
                 continue
             given = {n: UNKNOWN if a is None else a for n, a in block.arguments.items()}
             if None in block.arguments.values():
@@ -657,8 +658,8 @@ class _Reader:
         instance: tuple[tuple[str, Span | None], ...] | None = None,
     ) -> Expansion | None:
         """The entries of a block with these arguments; None if the block itself was refused."""
+        self.seen.add(block.name)
         if block.layers is None:
-            self.expansions.setdefault((block.name, None), Expansion())
             return None
         key = (block.name, tuple(value.key for value in given.values()))
         made = self.expansions.get(key)

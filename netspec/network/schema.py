@@ -10,6 +10,8 @@ a value, so entries are defined twice, from one function.
 
 from __future__ import annotations
 
+import functools
+
 from pydantic.fields import FieldInfo
 
 from netspec.layers import REGISTRY, Layer
@@ -282,6 +284,7 @@ def parameter_fields(cls: type[Layer]) -> dict[str, tuple[str, FieldInfo]]:
     return {name: written[name] for name in cls.own_parameters()}
 
 
+@functools.cache
 def parameter_schemas(cls: type[Layer]) -> dict[str, Json]:
     """Parameter -> schema with its documentation, in torch's order; `init` last where it applies."""
     raw = cls.model_json_schema()["properties"]

@@ -45,7 +45,9 @@ def test_all_types_are_listed_by_family() -> None:
     listed = [line.split()[0] for line in text.splitlines() if line.startswith("  ")]
     assert sorted(listed) == sorted(REGISTRY)
     assert "\n\nConvolutions: " in text
-    assert "  Conv2d                  Slides a kernel over images of channels" in text
+    assert [line.split(maxsplit=1)[1] for line in text.splitlines() if line.startswith("  Conv2d ")] == [
+        "Slides a kernel over images of channels: (N, C_in, H, W) -> (N, C_out, H_out, W_out)"
+    ]
 
 
 def test_one_type_has_everything() -> None:

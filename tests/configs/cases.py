@@ -25,6 +25,9 @@ SHAPES: dict[str, dict[str, tuple[int, ...]]] = {
 }
 """Shape of each input of each network: odd sizes where the network takes them."""
 
+LOGITS = {"lenet5": "fc3", "audio1d": "fc", "volume3d": "fc", "segmentation": "head"}
+"""The layer before the softmax, also compared: a softmax near 0 or 1 would hide differences."""
+
 
 def inputs_of(name: str) -> dict[str, Any]:
     """The network's inputs: float32 numbers from 0 to 1, the same on every machine; targets are 0 or 1."""

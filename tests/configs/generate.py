@@ -21,7 +21,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "configs" / "train")]
 import models  # noqa: E402
 
 import netspec  # noqa: E402
-from tests.configs.cases import CONFIGS, GOLDEN, SHAPES, inputs_of  # noqa: E402
+from tests.configs.cases import CONFIGS, GOLDEN, LOGITS, SHAPES, inputs_of  # noqa: E402
 
 MODULES = {
     "lenet5": models.LeNet5,
@@ -43,9 +43,12 @@ def main() -> None:
         model.load_state_dict({k: torch.from_numpy(v) for k, v in net.state_dict().items()}, strict=True)
         arrays = inputs_of(name)
         with torch.no_grad():
-            outputs = model(**{k: torch.from_numpy(v) for k, v in arrays.items()})
+            tensors = {k: torch.from_numpy(v) for k, v in arrays.items()}
+            outputs = model(**tensors)
+            if name in LOGITS:
+                outputs[LOGITS[name]] = model.logits(**tensors)
         expected = {k: v.numpy() for k, v in outputs.items()}
-        found = net.run(arrays)
+        found = net.run(arrays, taps=[LOGITS[name]] if name in LOGITS else [])
         path = GOLDEN / f"{name}.npz"
         np.savez_compressed(path, **expected)
         distance = max(np.abs(found[k] - expected[k]).max() for k in expected)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import netspec
-from tests.configs.cases import CONFIGS, GOLDEN, ROOT, SHAPES, inputs_of
+from tests.configs.cases import CONFIGS, GOLDEN, LOGITS, ROOT, SHAPES, inputs_of
 
 FILES = sorted(CONFIGS.glob("*.yaml"))
 SAMPLES = CONFIGS / "samples"
@@ -24,6 +24,10 @@ SMALL = 600_000
 
 def load(name: str, **options: Any) -> netspec.Network:
     return netspec.load(CONFIGS / f"{name}.yaml", **options)
+
+
+def taps_of(name: str) -> list[str]:
+    return [LOGITS[name]] if name in LOGITS else []
 
 
 def run_cli(*args: str | Path) -> subprocess.CompletedProcess[str]:
@@ -75,20 +79,20 @@ class TestEveryConfig:
         assert all(tensor["shape"][:1] in (["N"], []) for tensor in report["outputs"].values())
 
     def test_gives_what_torch_gives(self, path: Path) -> None:
-        found = netspec.load(path).run(inputs_of(path.stem))
+        found = netspec.load(path).run(inputs_of(path.stem), taps=taps_of(path.stem))
         with np.load(GOLDEN / f"{path.stem}.npz") as golden:
             assert list(found) == golden.files
             for name in golden.files:
                 expected = golden[name]
                 assert (found[name].shape, found[name].dtype) == (expected.shape, expected.dtype)
-                np.testing.assert_allclose(found[name], expected, rtol=1e-4, atol=2e-6, err_msg=name)
+                np.testing.assert_allclose(found[name], expected, rtol=1e-5, atol=5e-6, err_msg=name)
 
     def test_runs_in_float64(self, path: Path) -> None:
         arrays = {name: array.astype("f8") for name, array in inputs_of(path.stem).items()}
-        found = netspec.load(path, dtype="float64").run(arrays)
+        found = netspec.load(path, dtype="float64").run(arrays, taps=taps_of(path.stem))
         with np.load(GOLDEN / f"{path.stem}.npz") as golden:
             for name in golden.files:
-                np.testing.assert_allclose(found[name], golden[name], rtol=1e-4, atol=2e-6, err_msg=name)
+                np.testing.assert_allclose(found[name], golden[name], rtol=1e-5, atol=5e-6, err_msg=name)
 
 
 def test_weights_are_small() -> None:

@@ -19,7 +19,7 @@ from tests.layers.test_values import mapping_of
 EXAMPLES = 40
 """Generated calls for each type."""
 
-UNDECIDED = ("cannot-infer", "symbolic-size", "unknown-size")
+UNDECIDED = ("cannot-infer", "inexact-scale", "symbolic-size", "unknown-size")
 """Codes of a refusal that says: with numbers this may be fine."""
 
 

@@ -194,8 +194,8 @@ def test_arguments_win_over_the_profile() -> None:
 
 def test_flags_win_over_the_profile(tmp_path: Path) -> None:
     output = tmp_path / "o.npy"
-    flags = ["--runner", ROOT / "runners" / "exact.yaml", "--dtype", "float32", "--output", output]
-    result = run_cli("run", LENET, "--input", SEVEN, *flags)
+    flags = ["--dtype", "float32", "--output", str(output)]
+    result = run_cli("run", LENET, "--input", SEVEN, "--runner", ROOT / "runners" / "exact.yaml", *flags)
     assert result.returncode == 0, result.stderr
     assert np.load(output).dtype == np.float32
 
