@@ -32,7 +32,8 @@ def read_npz(path: Path) -> dict[str, Any]:
     import numpy as np
 
     try:
-        with np.load(path, allow_pickle=False) as file:
+        # Opened here, since NumPy leaves a damaged archive open.
+        with path.open("rb") as data, np.load(data, allow_pickle=False) as file:
             return {name: file[name] for name in file.files}
     except (ValueError, EOFError, zipfile.BadZipFile, KeyError) as error:
         if "pickle" in str(error):

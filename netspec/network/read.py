@@ -20,7 +20,7 @@ from netspec.document import Broken as BrokenNode
 from netspec.document import Document, Mapping, Node, Scalar, Sequence, to_python
 from netspec.layers import REGISTRY
 from netspec.layers.base import COMMON, Layer
-from netspec.layers.parameters import describe, is_integer, name, reference
+from netspec.layers.parameters import NAME, describe, is_integer, name, reference
 from netspec.network.blocks import (
     Block,
     Expansion,
@@ -385,13 +385,17 @@ class _Reader:
         if value is None:
             return ""
         path = (*origin.path, "name")
+        if braces and INDEX in self.substitution.used(value):
+            self.report(
+                "invalid-name", "`name`: $index cannot stand here", value.span, path, help="write {} for the number"
+            )
+            return None
         value = self.substitution.apply(value, scope, path)
         if isinstance(value, BrokenNode) or (isinstance(value, Scalar) and value.value is None):
             return None if isinstance(value, BrokenNode) else ""
         try:
             text = _value(value, True)
-            if braces and isinstance(text, str) and "{}" in text:
-                name(text.replace("{}", "0"))
+            if braces and isinstance(text, str) and NAME.fullmatch(text.replace("{}", "0")):
                 return text
             return name(text)
         except _Damaged:

@@ -5,7 +5,7 @@ parameters. What needs the whole network (shapes, references) only `netspec vali
 
 An entry of `layers` is `type` as an enumeration, then one condition a type: a wrong word is one error,
 and what stands in an entry is judged by its own type alone. Inside `blocks` a text with `$` may stand for
-a value, so entries are defined twice, from one function.
+a value (and `$index` under `repeat`), so entries are defined twice, from one function.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from netspec.network.schema_parts import (
 from netspec.network.spec import FORMAT_VERSION, Header, InputSpec, OutputSpec
 
 _NAME = "^[A-Za-z0-9_]+$"
-_NUMBERED_NAME = r"^[A-Za-z0-9_]*(\{\})?[A-Za-z0-9_]*$"
+_NUMBERED_NAME = r"^([A-Za-z0-9_]|\{\})+$|\$"
 _IDENTIFIER = "^[A-Za-z_][A-Za-z0-9_]*$"
 _REFERENCE: Json = {"type": ["string", "number"]}
 
@@ -72,12 +72,13 @@ def network_schema() -> Json:
         "type": "object",
         "properties": _file(shared),
         "additionalProperties": False,
+        "required": ["netspec"],
         # a file that only has blocks is there to be included
         "if": {
             "required": ["blocks"],
             "not": {"anyOf": [{"required": ["inputs"]}, {"required": ["layers"]}]},
         },
-        "else": {"required": ["netspec", "inputs", "layers"]},
+        "else": {"required": ["inputs", "layers"]},
         "definitions": shared.schemas,
     }
 
@@ -105,13 +106,13 @@ def _file(shared: Definitions) -> Json:
     properties["blocks"] = documented(
         {
             "type": "object",
-            "propertyNames": {"title": "name", "pattern": _IDENTIFIER},
+            "propertyNames": {"title": "name", "pattern": _NAME},
             "additionalProperties": shared.reference("block"),
         },
         "Lists of layers with arguments, by name; an entry `block: name` stands for one.",
     )
     properties["include"] = documented(
-        {"type": "array", "items": {"type": "string"}},
+        {"type": "array", "items": {"type": "string", "minLength": 1}},
         "Files whose `blocks` are known here too: relative paths inside this file's folder.",
     )
     return properties
@@ -146,8 +147,8 @@ def _outputs() -> Json:
 def _block(shared: Definitions) -> Json:
     name: Json = {"type": ["string", "integer"], "pattern": _NAME}
     values: Json = {
-        "args": {"type": ["object", "null"], "propertyNames": {"title": "name", "pattern": _IDENTIFIER}},
-        "inputs": {"type": ["array", *name["type"]], "items": name, "pattern": _NAME},
+        "args": {"type": "object", "propertyNames": {"title": "name", "pattern": _IDENTIFIER}},
+        "inputs": {"type": "array", "items": name},
         "layers": _list(shared, inside=True),
         "outputs": {"type": "array", "items": _REFERENCE, "minItems": 1},
     }
@@ -167,10 +168,13 @@ def _entry_name(inside: bool) -> str:
 
 
 def _entry(shared: Definitions, inside: bool) -> Json:
-    """One entry of `layers`; inside a block `$arguments` may stand for values."""
-    common = {key: shared.share(f"entry.{key}", value) for key, value in _common().items()}
-    common["repeat"] = _value(shared, "entry.repeat", _repeat(), inside)
-    arguments = shared.share("entry.with", documented({"type": ["object", "null"]}, ENTRY_KEYS["with"]))
+    """One entry of `layers`; inside a block, or under `repeat`, `$arguments` may stand for values."""
+    common = {
+        "name": shared.share(_named("entry.name", inside), _name(_NUMBERED_NAME if inside else _NAME)),
+        "inputs": shared.share("entry.inputs", _references()),
+        "repeat": _value(shared, "entry.repeat", _repeat(), inside),
+    }
+    arguments = _value(shared, "entry.with", documented({"type": "object"}, ENTRY_KEYS["with"]), inside)
     kinds: dict[str, Json] = {
         "use": {"use": documented(_REFERENCE, ENTRY_KEYS["use"])},
         "layers": {"layers": documented(_list(shared, inside), ENTRY_KEYS["layers"])},
@@ -189,20 +193,21 @@ def _entry(shared: Definitions, inside: bool) -> Json:
             "then": {"title": key, "properties": {**own, **common}, "additionalProperties": False},
             "else": otherwise,
         }
-    return {
-        "title": "layer",
-        "type": "object",
+    one = {
         "if": _has("type"),
         "then": {
             # `not`, and a pattern further down: over a type the server shows every enumeration that holds
             "if": {"properties": {"type": {"not": {"enum": list(REGISTRY)}}}},
-            "then": {"properties": {"type": shared.reference("type")}},
+            "then": {"properties": {"type": _refused(shared, inside)}},
             "else": {
                 "allOf": [*_families(shared, common, inside), {"properties": {"type": _offered(shared)}}],
             },
         },
         "else": otherwise,
     }
+    if not inside:
+        one = {"if": _has("repeat"), "then": shared.reference(_entry_name(True)), "else": one}
+    return {"title": "layer", "type": "object", **one}
 
 
 def _has(key: str) -> Json:
@@ -215,19 +220,22 @@ def _list(shared: Definitions, inside: bool) -> Json:
     return {"type": "array", "minItems": 1, "items": shared.reference(_entry_name(inside))}
 
 
-def _common() -> Json:
-    name = {"type": ["string", "integer", "null"], "pattern": _NUMBERED_NAME, "minLength": 1}
-    inputs = {"type": [*_REFERENCE["type"], "array", "null"], "items": _REFERENCE}
-    return {"name": documented(name, ENTRY_KEYS["name"]), "inputs": documented(inputs, ENTRY_KEYS["inputs"])}
+def _name(pattern: str) -> Json:
+    return documented({"type": ["string", "integer", "null"], "pattern": pattern}, ENTRY_KEYS["name"])
+
+
+def _references() -> Json:
+    schema = {"type": [*_REFERENCE["type"], "array", "null"], "items": _REFERENCE}
+    return documented(schema, ENTRY_KEYS["inputs"])
 
 
 def _repeat() -> Json:
-    properties = {"times": {"type": "integer", "minimum": 0}, "from": {"type": "integer"}}
+    count = {"type": "integer", "minimum": 0}
     return documented(
         {
             "type": ["integer", "object"],
             "minimum": 0,
-            "properties": properties,
+            "properties": {"times": count, "from": count},
             "required": ["times"],
             "additionalProperties": False,
         },
@@ -270,12 +278,16 @@ def _layer(shared: Definitions, cls: type[Layer], common: Json, inside: bool) ->
     result: Json = {"title": label, "properties": properties, "additionalProperties": False}
     if required:
         result["required"] = required
-    return shared.share(f"block.{label}" if inside else label, result)
+    return shared.share(_named(label, inside), result)
 
 
 def _value(shared: Definitions, name: str, schema: Json, inside: bool) -> Json:
     changed = with_arguments(schema) if inside else schema
-    return shared.share(name if changed == schema else f"block.{name}", changed)
+    return shared.share(_named(name, changed != schema), changed)
+
+
+def _named(name: str, inside: bool) -> str:
+    return f"block.{name}" if inside else name
 
 
 def parameter_fields(cls: type[Layer]) -> dict[str, tuple[str, FieldInfo]]:
@@ -316,6 +328,12 @@ def _type_schema() -> Json:
         "markdownEnumDescriptions": [_offer(cls) for cls in REGISTRY.values()],
         "errorMessage": "There is no layer type of this name; `netspec layers` lists them.",
     }
+
+
+def _refused(shared: Definitions, inside: bool) -> Json:
+    """A type that there is not; inside a block it may be an argument."""
+    listed = shared.reference("type")
+    return {"if": {"type": "string", "pattern": "\\$"}, "else": listed} if inside else listed
 
 
 def _offered(shared: Definitions) -> Json:

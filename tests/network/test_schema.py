@@ -120,6 +120,10 @@ CONV = "{type: Conv2d, out_channels: 4, kernel_size: %s}"
         ("{block: B, width: 3}", "layers/0", "'width' was unexpected"),
         ("{block: B, repeat: {from: 1}}", "layers/0/repeat", "'times' is a required property"),
         ("{name: a-b, type: ReLU}", "layers/0/name", "'a-b' does not match"),
+        ("{name: 'a{}', type: ReLU}", "layers/0/name", "'a{}' does not match"),
+        ("{name: a-b, type: ReLU, repeat: 2}", "layers/0/name", "'a-b' does not match"),
+        ("{type: ReLU, repeat: -1}", "layers/0/repeat", "-1 is less than the minimum"),
+        ("{type: Conv2D, repeat: 2}", "layers/0/type", "'Conv2D' is not one of"),
     ],
 )
 def test_one_mistake_is_one_error(layer: str, path: str, message: str, schema: dict[str, Any]) -> None:
@@ -157,7 +161,9 @@ def test_mistakes_beside_the_layers(text: str, path: str, schema: dict[str, Any]
         HEAD + "layers: [{block: B, with: {a: 1}, repeat: 3}]\n",
         HEAD + "layers: [{block: B, name: 'd{}', repeat: {times: 2, from: 1}}]\n",
         "include: [more.yaml]\n" + HEAD + "layers: [{block: B}]\n",
-        "blocks: {B: {layers: [{type: ReLU}]}}\n",
+        "netspec: 1\nblocks: {B: {layers: [{type: ReLU}]}}\n",
+        HEAD + "layers: [{type: Conv2d, out_channels: 4, kernel_size: 3, dilation: $index + 1, repeat: 3}]\n",
+        HEAD + "layers: [{layers: [{type: Dropout, p: $index}], repeat: 2}]\n",
         HEAD + "layers: [{type: Conv3d, out_channels: 4, kernel_size: 3, stride: [2]}]\n",
         HEAD + "layers: [{type: Conv2d, out_channels: 4, kernel_size: 1, padding: same, init: {bias: 0}}]\n",
         HEAD + "layers: [{type: Upsample, scale_factor: 2}]\n",
@@ -175,6 +181,7 @@ def test_what_a_file_may_say(text: str, schema: dict[str, Any]) -> None:
         "{type: permute, dims: $d}",
         "{block: C, with: {k: $k}, repeat: $n}",
         "{layers: [{type: Dropout, p: $p}]}",
+        "{type: $activation, inplace: true}",
     ],
 )
 def test_arguments_stand_for_values_in_blocks_only(layer: str, schema: dict[str, Any]) -> None:
@@ -190,12 +197,40 @@ def test_arguments_stand_for_values_in_blocks_only(layer: str, schema: dict[str,
         ("{type: Conv2d, out_channels: $k, kernel_size: [3, k]}", "kernel_size/1"),
         ("{type: Conv2d, out_channels: $k, kernel_size: 3, padding_mode: zero}", "padding_mode"),
         ("{type: Conv2d, out_channels: $k, kernel_size: 3, strid: 2}", ""),
-        ("{type: $t}", "type"),
+        ("{type: Conv2D}", "type"),
     ],
 )
 def test_blocks_are_as_exact(layer: str, path: str, schema: dict[str, Any]) -> None:
     [(place, _)] = errors(schema, BLOCK % layer)
     assert place == f"blocks/B/layers/0/{path}".rstrip("/")
+
+
+BLOCKS = """
+netspec: 1
+inputs: {image: [N, 8, 16, 16]}
+blocks:
+  Unit:
+    args: {planes: null, stride: 1, activation: ReLU, p: 0.5, padding: [1, 1], extra: {default: null}}
+    inputs: [x]
+    layers:
+      - {name: conv, type: Conv2d, out_channels: $planes, kernel_size: [3, 3], stride: $stride,
+         padding: $padding}
+      - {type: $activation}
+      - {type: Dropout, p: $p}
+      - {name: sum, type: add, other: 1}
+    outputs: [sum]
+layers:
+  - {block: Unit, with: {planes: 8}}
+  - {name: 'unit{}', block: Unit, with: {planes: 8, activation: Sigmoid}, repeat: {times: 2, from: 1}}
+  - {layers: [{type: Conv2d, out_channels: 8, kernel_size: 1, dilation: $index + 1}], repeat: 2}
+  - {use: unit1, repeat: 2}
+"""
+
+
+def test_blocks_pass_the_schema_and_the_reader(schema: dict[str, Any]) -> None:
+    assert errors(schema, BLOCKS) == []
+    _, found = read(read_text(BLOCKS))
+    assert found == []
 
 
 # --- the registry -----------------------------------------------------------------------------------
