@@ -31,7 +31,11 @@ outputs: [softmax]
 def picture(name: str, arguments: list[str], cwd: Path, width: int) -> None:
     """Run the command and draw what it prints."""
     done = subprocess.run(
-        [sys.executable, "-m", "netspec", *arguments], cwd=cwd, capture_output=True, text=True, encoding="utf-8"
+        [sys.executable, "-m", "netspec", *arguments],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
     )
     console = Console(record=True, width=width, file=open("/dev/null", "w"), force_terminal=True)  # noqa: SIM115
     console.print(Text(f"$ netspec {' '.join(arguments)}", style="bold"))

@@ -67,4 +67,3 @@ def analyse_spec(spec: NetworkSpec, dtype: str = "float32") -> Analysis:
     shaped = infer(graph, dtype=dtype)
     found = [*found, *shaped.diagnostics]
     return Analysis(from_python(None), spec, graph, shaped, tuple(sort_diagnostics(found)))
-

@@ -21,6 +21,9 @@ from netspec.network.spec import NOWHERE, Entry, instance_notes
 _HIDDEN: Final = "@"
 """Begins the names under which repetitions know their inputs; no name that is written contains it."""
 
+_UNUSED_ENTRIES: Final = 50_000
+"""Entries of blocks without an instance that are looked at."""
+
 Instance = tuple[tuple[str, Span | None], ...]
 
 
@@ -66,8 +69,13 @@ class _Scope:
 class _TooLarge(Exception):
     """There are more calls than a network may have."""
 
-    def __init__(self, origin: Origin) -> None:
-        self.origin = origin
+
+@dataclass(slots=True, eq=False)
+class _Size:
+    """Calls that an entry makes, and its children's sizes."""
+
+    calls: int
+    children: dict[str, _Size]
 
 
 def build(spec: NetworkSpec) -> tuple[Graph, list[Diagnostic]]:
@@ -82,7 +90,7 @@ class _Builder:
         self.findings = Findings()
         self.groups: dict[str, tuple[TensorRef, ...]] = {}
         self.quiet = 0
-        self.count = 0
+        self.budget = 2 * MAX_ENTRIES
 
     def build(self) -> tuple[Graph, list[Diagnostic]]:
         inputs = {name: TensorRef(INPUT, name) for name in self.spec.inputs}
@@ -97,31 +105,67 @@ class _Builder:
                     "name",
                     notes=(Note("the input", self.spec.find_key("inputs", str(entry.name))),),
                 )
-        try:
-            self.add(scope)
-        except _TooLarge as error:
-            self.too_large(error.origin)
+        if (excess := self.excess(scope.entries)) is not None:
+            self.report(
+                "too-many-layers",
+                f"more than {MAX_ENTRIES:,} layers, with everything that is used again",
+                _origin(excess),
+                None,
+            )
             return Graph(self.spec, dict(self.spec.inputs), (), {}, {}), self.findings.diagnostics()
+        self.add(scope)
         outputs = self.outputs(scope)
         graph = Graph(self.spec, dict(self.spec.inputs), tuple(self.nodes), outputs, self.groups)
         self.inplace_warnings(graph)
         self.unused_blocks()
         return graph, self.findings.diagnostics()
 
-    def too_large(self, origin: Origin) -> None:
-        self.report(
-            "too-many-layers",
-            f"more than {MAX_ENTRIES:,} layers, with everything that is used again",
-            origin,
-            None,
-        )
+    def excess(self, entries: tuple[Entry, ...]) -> Entry | None:
+        """The entry with which the network has too many calls: groups used again can double at each level."""
+        measured: dict[int, tuple[int, dict[str, _Size]]] = {}
+
+        def measure(entries: tuple[Entry, ...]) -> tuple[int, dict[str, _Size]]:
+            found = measured.get(id(entries))
+            if found is None:
+                sizes: dict[str, _Size] = {}
+                total = 0
+                for entry in entries:
+                    size = size_of(entry, sizes)
+                    sizes.setdefault(str(entry.name), size)
+                    total += size.calls
+                found = measured[id(entries)] = total, sizes
+            return found
+
+        def size_of(entry: Entry, sizes: dict[str, _Size]) -> _Size:
+            if isinstance(entry, Group):
+                calls, children = measure(entry.entries)
+                return _Size(calls + 1, children)
+            if isinstance(entry, Use):
+                head, *rest = entry.target.split(".")
+                size = sizes.get(head)
+                for part in rest:
+                    size = size.children.get(part) if size is not None else None
+                return size or _Size(1, {})
+            return _Size(1, {})
+
+        total, sizes = 0, dict[str, _Size]()
+        for entry in entries:
+            size = size_of(entry, sizes)
+            sizes.setdefault(str(entry.name), size)
+            total += size.calls
+            if total > MAX_ENTRIES:
+                return entry
+        return None
 
     def unused_blocks(self) -> None:
         """References inside blocks without an instance; the graph is not changed."""
         groups, nodes, self.groups, self.nodes = self.groups, self.nodes, {}, []
+        self.budget = _UNUSED_ENTRIES
         try:
             for block in self.spec._unused:
-                self.open_group(block, _Scope((), {}, UNKNOWN), (UNKNOWN,) * len(block.parameters or ()), "", "", ())
+                self.open_group(
+                    block, _Scope((), {}, UNKNOWN), (UNKNOWN,) * len(block.parameters or ()), "", "", ()
+                )
         except _TooLarge:
             pass  # the checks that are left would take too long
         self.groups, self.nodes = groups, nodes
@@ -132,9 +176,9 @@ class _Builder:
         """Append the nodes of a list; the last entry's target."""
         previous: _Target | None = None
         for index, entry in enumerate(scope.entries):
-            self.count += 1
-            if self.count > MAX_ENTRIES:
-                raise _TooLarge(_origin(entry))
+            self.budget -= 1
+            if self.budget < 0:
+                raise _TooLarge
             scope.current = index
             path = f"{scope.prefix}{entry.name}"
             state_path = f"{scope.state_prefix}{entry.name}"
@@ -173,7 +217,9 @@ class _Builder:
         else:
             refs = self.references(wanted, origin, scope, "inputs")
         if len(refs) < least or (most is not None and len(refs) > most):
-            expected = f"{least}" if most == least else f"{least} or more" if most is None else f"{least} to {most}"
+            expected = (
+                f"{least}" if most == least else f"{least} or more" if most is None else f"{least} to {most}"
+            )
             names = f" ({', '.join(layer.input_names)})" if least > 1 or most != 1 else ""
             if not (wanted is None and refs == (UNKNOWN,)):
                 self.report(
@@ -267,7 +313,9 @@ class _Builder:
             instance = again.instance
         default = refs[0] if refs and (len(refs) == 1 or group.repeated) else None
         prefix = f"{path}." if path else ""
-        inner = _Scope(group.entries, inputs, default, prefix, f"{state_path}." if state_path else "", instance)
+        inner = _Scope(
+            group.entries, inputs, default, prefix, f"{state_path}." if state_path else "", instance
+        )
         self.quiet += again is not None
         last = self.add(inner)
         inner.current = len(inner.entries)
@@ -331,7 +379,9 @@ class _Builder:
                 children = list(target.children)
                 self.report(
                     "wrong-use" if is_port else "unknown-reference",
-                    f"`{walked}.{part}` is an output, not a layer" if is_port else f"`{walked}` has no child `{part}`",
+                    f"`{walked}.{part}` is an output, not a layer"
+                    if is_port
+                    else f"`{walked}` has no child `{part}`",
                     origin,
                     "use",
                     help=f"write use: {walked}"
@@ -358,7 +408,9 @@ class _Builder:
                 help=f"for example inputs: {names[0]}",
             )
         elif scope.instance:
-            self.report("missing-input", "the block has no inputs, and nothing comes before this layer", origin, None)
+            self.report(
+                "missing-input", "the block has no inputs, and nothing comes before this layer", origin, None
+            )
         return UNKNOWN
 
     def references(
@@ -369,12 +421,11 @@ class _Builder:
             return ()
         listed = isinstance(walk_path(origin.node, ("inputs",)), SequenceNode)
         return tuple(
-            self.resolve(text, origin, scope, f"inputs.{i}" if listed else "inputs") for i, text in enumerate(texts)
+            self.resolve(text, origin, scope, f"inputs.{i}" if listed else "inputs")
+            for i, text in enumerate(texts)
         )
 
-    def resolve(
-        self, text: str, origin: Origin | _Place, scope: _Scope, parameter: str | None
-    ) -> TensorRef:
+    def resolve(self, text: str, origin: Origin | _Place, scope: _Scope, parameter: str | None) -> TensorRef:
         """The tensor that one reference means; reports and gives UNKNOWN where there is none."""
         head, *rest = text.split(".")
         target = scope.targets.get(head)
@@ -382,7 +433,9 @@ class _Builder:
             return self.descend(target, head, rest, origin, parameter) if target.known else UNKNOWN
         if head in scope.inputs:
             if rest:
-                self.report("unknown-reference", f"input `{head}` has no output `{'.'.join(rest)}`", origin, parameter)
+                self.report(
+                    "unknown-reference", f"input `{head}` has no output `{'.'.join(rest)}`", origin, parameter
+                )
                 return UNKNOWN
             return scope.inputs[head]
         if scope.sure:
@@ -442,7 +495,9 @@ class _Builder:
             advice = "pooling gives indices with return_indices: true"
         elif advice is None and offered:
             advice = f"it has {_listed(offered)}"
-        self.report("unknown-reference", f"`{walked}` ({kind}) has no output `{part}`", origin, parameter, help=advice)
+        self.report(
+            "unknown-reference", f"`{walked}` ({kind}) has no output `{part}`", origin, parameter, help=advice
+        )
 
     def unknown(self, head: str, origin: Origin | _Place, scope: _Scope, parameter: str | None) -> None:
         """Say why a name means nothing: it comes later, or nowhere."""

@@ -163,11 +163,6 @@ class PReLU(_Activation):
     init: _PReLUInit = 0.25
     """Initial slope, a number; or {weight: ...} with any initialisation."""
 
-    @classmethod
-    def own_parameters(cls) -> list[str]:
-        """torch's order."""
-        return ["num_parameters", "init"]
-
     @field_validator("init")
     @classmethod
     def _known_names(cls, value: Any) -> Any:
@@ -225,11 +220,6 @@ class RReLU(_Activation):
     """Greatest slope."""
     inplace: Bool = False
     """A memory hint; values are as if it were false."""
-
-    @classmethod
-    def own_parameters(cls) -> list[str]:
-        """torch's names, the first one without the underscore."""
-        return ["lower", "upper", "inplace"]
 
     @model_validator(mode="after")
     def _ordered(self) -> RReLU:

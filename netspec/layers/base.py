@@ -247,8 +247,14 @@ class Layer(BaseModel):
 
     @classmethod
     def own_parameters(cls) -> list[str]:
-        """torch's parameters of this type, in torch's order."""
-        return [f for f in cls.model_fields if f not in COMMON or f in cls.__annotations__]
+        """torch's parameters of this type, in torch's order; one that replaces a common field comes last."""
+        overridden = [key for key in COMMON if key in cls.__annotations__]
+        return [key for key in cls.known_keys() if key not in COMMON] + overridden
+
+    @classmethod
+    def known_keys(cls) -> list[str]:
+        """Every key that an entry of this type may have, as it is written."""
+        return [info.alias or key for key, info in cls.model_fields.items()]
 
     # --- what a subclass states ---------------------------------------------------------------------
 
@@ -316,7 +322,11 @@ class Layer(BaseModel):
         mapping["type"] = self.type_name
         for key, info in type(self).model_fields.items():
             value = getattr(self, key)
-            if key == "name" or value is None or (not info.is_required() and value == _default(type(self), key)):
+            if (
+                key == "name"
+                or value is None
+                or (not info.is_required() and value == _default(type(self), key))
+            ):
                 continue
             mapping[info.alias or key] = _plain(_short(type(self), key, value))
         return mapping
@@ -347,7 +357,12 @@ def _default(cls: type[Layer], key: str) -> Any:
 
 def _short(cls: type[Layer], key: str, value: Any) -> Any:
     """One number for every axis, where all axes have it."""
-    if issubclass(cls, _Spatial) and key in cls.per_axis and isinstance(value, tuple) and len(set(value)) == 1:
+    if (
+        issubclass(cls, _Spatial)
+        and key in cls.per_axis
+        and isinstance(value, tuple)
+        and len(set(value)) == 1
+    ):
         return value[0]
     return value
 

@@ -39,11 +39,12 @@ def _module_docs(module: str) -> dict[str, dict[str, str]]:
 
 @functools.lru_cache
 def field_docs(cls: type[Any]) -> dict[str, str]:
-    """Field name -> its sentence; a subclass's own words win."""
+    """Key, as it is written -> its sentence; a subclass's own words win."""
     docs: dict[str, str] = {}
     for base in reversed(cls.__mro__):
         docs.update(_module_docs(base.__module__).get(base.__name__, {}))
-    return docs
+    written = {name: info.alias or name for name, info in getattr(cls, "model_fields", {}).items()}
+    return {written.get(name, name): text for name, text in docs.items()}
 
 
 def summary(cls: type[Any]) -> str:

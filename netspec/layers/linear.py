@@ -103,7 +103,7 @@ class Parameter(Layer):
 
     shape: IntegerList
     """Sizes of the axes; [] is a single number."""
-    init: Init | None = None  # type: ignore[assignment]
+    init: Init | None = None
     """Initial value: a number, a nested list, or {method: xavier_normal, gain: 1.0}; default zeros."""
 
     @field_validator("shape")

@@ -193,10 +193,9 @@ def sizes(expected: str, lo: int | None = None, *, words: Sequence[str] = (), nu
                 raise out_of_range(whole, value)
         return tuple(items) if isinstance(value, list | tuple) else value
 
-    item: Json = {"type": ["integer", "null"] if null else "integer"}
-    if lo is not None:
-        item["minimum"] = lo
-    options: list[Json] = [item, {"type": "array", "items": item, "perAxis": True}]
+    one: Json = {"type": "integer"} if lo is None else {"type": "integer", "minimum": lo}
+    item = {**one, "type": ["integer", "null"]} if null else one
+    options: list[Json] = [one, {"type": "array", "items": item, "perAxis": True}]
     if words:
         options.append({"type": "string", "enum": list(words)})
     return Annotated[Any, PlainValidator(validate), WithJsonSchema({"anyOf": options})]
@@ -250,7 +249,7 @@ def _numbers(value: Any) -> Any:
     """A number or nested lists of numbers, all of one shape, as nested tuples."""
 
     def walk(item: Any, depth: int) -> tuple[Any, tuple[int, ...]]:
-        if isinstance(item, int | float):
+        if is_number(item):
             return item, ()
         if not isinstance(item, list | tuple) or depth > 16:
             raise wrong_type("a number or a nested list of numbers", item)
@@ -351,6 +350,6 @@ def _output_size(value: Any) -> Any:
 OutputSize = Annotated[
     Any,
     PlainValidator(_output_size),
-    WithJsonSchema({"anyOf": [{"type": "array", "items": _EXTENT}, {"type": "string"}]}),
+    WithJsonSchema({"anyOf": [{"type": "array", "items": _EXTENT}, _REFERENCE]}),
 ]
 """`output_size` of ConvTranspose and MaxUnpool: sizes, or a reference whose spatial size is meant."""

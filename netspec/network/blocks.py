@@ -174,7 +174,9 @@ class _BlockReader:
         if node is None or isinstance(node, Broken):
             return
         if not isinstance(node, Sequence):
-            advice = f"write [{node.text}]" if isinstance(node, Scalar) and isinstance(node.value, str) else None
+            advice = (
+                f"write [{node.text}]" if isinstance(node, Scalar) and isinstance(node.value, str) else None
+            )
             self.report(
                 "wrong-type",
                 f"include: expected a list of files, got {describe(to_python(node))}",
@@ -189,7 +191,10 @@ class _BlockReader:
                 continue
             if not isinstance(item, Scalar) or not isinstance(item.value, str) or not item.value:
                 self.report(
-                    "wrong-type", f"include: expected a file, got {describe(to_python(item))}", item.span, path
+                    "wrong-type",
+                    f"include: expected a file, got {describe(to_python(item))}",
+                    item.span,
+                    path,
                 )
                 continue
             if directory is None:
@@ -280,7 +285,9 @@ class _BlockReader:
                     help="this netspec reads `netspec: 1`",
                 )
         text = root.get("description")
-        if isinstance(text, Mapping | Sequence) or (isinstance(text, Scalar) and not isinstance(text.value, str | None)):
+        if isinstance(text, Mapping | Sequence) or (
+            isinstance(text, Scalar) and not isinstance(text.value, str | None)
+        ):
             self.report(
                 "wrong-type",
                 f"`description`: expected a text, got {describe(to_python(text))}",
@@ -337,8 +344,14 @@ class _BlockReader:
         if isinstance(value, Sequence) and (value.items or not value.complete):
             return value
         got = "an empty list" if isinstance(value, Sequence) else describe(to_python(value))
-        advice = f"write [{value.text}]" if isinstance(value, Scalar) and isinstance(value.value, str | int) else None
-        self.report("wrong-type", f"{key}: expected {expected}, got {got}", value.span, (*path, key), help=advice)
+        advice = (
+            f"write [{value.text}]"
+            if isinstance(value, Scalar) and isinstance(value.value, str | int)
+            else None
+        )
+        self.report(
+            "wrong-type", f"{key}: expected {expected}, got {got}", value.span, (*path, key), help=advice
+        )
         return None
 
     def arguments(self, node: Node | None, path: tuple[str | int, ...]) -> dict[str, Argument | None]:
@@ -348,7 +361,9 @@ class _BlockReader:
         if not isinstance(node, Mapping):
             advice = _EXAMPLE
             if isinstance(node, Sequence) and node.items and all(isinstance(i, Scalar) for i in node.items):
-                advice = f"write {{{', '.join(f'{i.text}: null' for i in node.items if isinstance(i, Scalar))}}}"
+                advice = (
+                    f"write {{{', '.join(f'{i.text}: null' for i in node.items if isinstance(i, Scalar))}}}"
+                )
             self.report(
                 "wrong-type",
                 f"args: expected a mapping from names to defaults, got {describe(to_python(node))}",
@@ -362,7 +377,9 @@ class _BlockReader:
             label, value = entry.key.text, entry.value
             place = (*path, label)
             if not SYMBOL.fullmatch(label) or label == INDEX:
-                message = f'an argument\'s name is letters, digits and _ and starts with no digit, got "{label}"'
+                message = (
+                    f'an argument\'s name is letters, digits and _ and starts with no digit, got "{label}"'
+                )
                 if label == INDEX:
                     message = f"`{INDEX}` cannot be an argument: $index is the number under `repeat`"
                 self.report("invalid-name", message, entry.key.span, place)
@@ -409,14 +426,18 @@ class _BlockReader:
             if isinstance(item, Broken):
                 continue
             try:
-                label = name(item.text if isinstance(item, Scalar) and item.value is not None else to_python(item))
+                label = name(
+                    item.text if isinstance(item, Scalar) and item.value is not None else to_python(item)
+                )
             except PydanticCustomError as error:
                 self.report(
                     error.type, f"`inputs`: {error.message()}", item.span, (*path, index), help=_help(error)
                 )
                 continue
             if label in result:
-                self.report("duplicate-name", f"the input `{label}` is listed twice", item.span, (*path, index))
+                self.report(
+                    "duplicate-name", f"the input `{label}` is listed twice", item.span, (*path, index)
+                )
                 continue
             result.append(label)
         return tuple(result)

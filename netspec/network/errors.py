@@ -103,7 +103,7 @@ def unknown_key(
 def spec_error(model: type[BaseModel], error: ValidationError) -> SpecError:
     """The error of a layer that was built in Python."""
     name = getattr(model, "type_name", model.__name__)
-    options = list(model.model_fields)
+    options = model.known_keys() if hasattr(model, "known_keys") else list(model.model_fields)
     return SpecError(list(diagnostics_of(error, model, name, None, (name,), options=options)))
 
 

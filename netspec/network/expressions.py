@@ -22,8 +22,9 @@ INDEX: Final = "index"
 """`$index` is the number of a repetition."""
 MALFORMED: Final = "$"
 """Stands among the names that a node uses for a `$` that is no name."""
-MAX_VALUES: Final = 2_000_000
-"""Values that substitution may copy in one network; arguments made of arguments can double at each level."""
+MAX_VALUES: Final = 500_000
+"""Values in lists and mappings that substitution may copy in one network: arguments made of arguments can
+double at each level."""
 MAX_VALUE_DEPTH: Final = 32
 """Nesting of lists and mappings in an argument."""
 
@@ -270,7 +271,13 @@ class Report(Protocol):
     """Takes what is wrong at a place."""
 
     def __call__(
-        self, code: str, message: str, span: Span | None, path: tuple[str | int, ...], *, help: str | None = None
+        self,
+        code: str,
+        message: str,
+        span: Span | None,
+        path: tuple[str | int, ...],
+        *,
+        help: str | None = None,
     ) -> None: ...
 
 
@@ -312,9 +319,15 @@ class Substitution:
 
         def number(name: str, offset: int) -> int:
             value = self.lookup(name, offset, scope).node
-            if isinstance(value, Scalar) and isinstance(value.value, int) and not isinstance(value.value, bool):
+            if (
+                isinstance(value, Scalar)
+                and isinstance(value.value, int)
+                and not isinstance(value.value, bool)
+            ):
                 return value.value
-            got = describe(value.value if isinstance(value, Scalar) else [] if isinstance(value, Sequence) else {})
+            got = describe(
+                value.value if isinstance(value, Scalar) else [] if isinstance(value, Sequence) else {}
+            )
             got = got if isinstance(value, Scalar) else "a list" if isinstance(value, Sequence) else got
             raise ExpressionError(
                 "wrong-type", f"arithmetic needs integers: `${name}` is {got}", offset, offset + len(name) + 1
@@ -343,7 +356,10 @@ class Substitution:
         end = offset + len(name) + 1
         if name == INDEX:
             raise ExpressionError(
-                "unknown-argument", "`$index` is the number under `repeat`; nothing is repeated here", offset, end
+                "unknown-argument",
+                "`$index` is the number under `repeat`; nothing is repeated here",
+                offset,
+                end,
             )
         if scope.block is None:
             raise ExpressionError(
@@ -379,7 +395,7 @@ class Substitution:
     def copy(self, value: Argument, span: Span | None, path: tuple[str | int, ...]) -> Node:
         """An argument's value at another place."""
         assert value.node is not None
-        self.copied += value.size
+        self.copied += value.size - 1
         if self.copied > MAX_VALUES or value.depth > MAX_VALUE_DEPTH:
             if not self.refused:
                 self.refused = True
@@ -402,7 +418,9 @@ def _at(node: Node, span: Span | None) -> Node:
     if isinstance(node, Sequence):
         return Sequence([_at(item, span) for item in node.items], span, node.complete)
     if isinstance(node, Mapping):
-        return Mapping([Entry(entry.key, _at(entry.value, span)) for entry in node.entries], span, node.complete)
+        return Mapping(
+            [Entry(entry.key, _at(entry.value, span)) for entry in node.entries], span, node.complete
+        )
     return node
 
 

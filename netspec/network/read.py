@@ -30,7 +30,16 @@ from netspec.network.blocks import (
     unknown_entry_key,
 )
 from netspec.network.errors import diagnostics_of, unknown_key
-from netspec.network.expressions import INDEX, OUTSIDE, UNKNOWN, Argument, Scope, Substitution, argument, integer
+from netspec.network.expressions import (
+    INDEX,
+    OUTSIDE,
+    UNKNOWN,
+    Argument,
+    Scope,
+    Substitution,
+    argument,
+    integer,
+)
 from netspec.network.spec import (
     Broken,
     Entry,
@@ -53,7 +62,8 @@ MAX_ENTRIES: Final = 200_000
 """Entries of a network with all blocks and repetitions written out."""
 MAX_DEPTH: Final = 64
 """Nesting of lists and blocks."""
-MAX_TIMES: Final = MAX_ENTRIES
+MAX_EXPANSIONS: Final = 20_000
+"""Instances of blocks with different arguments: equal ones are read once."""
 
 _KEYS = {
     "use": ("name", "inputs", "use", "repeat"),
@@ -268,7 +278,9 @@ class _Reader:
         result: list[Entry] = []
         first: dict[str, Origin] = {}
         if self.depth >= MAX_DEPTH:
-            self.report("too-deep", f"lists and blocks are nested more than {MAX_DEPTH} deep", nodes.span, path)
+            self.report(
+                "too-deep", f"lists and blocks are nested more than {MAX_DEPTH} deep", nodes.span, path
+            )
             return (Broken("0", many=True),)
         self.depth += 1
         for index, node in enumerate(nodes.items):
@@ -316,7 +328,9 @@ class _Reader:
         if "repeat" in node:
             return self.repeated(node, kinds[0], origin, scope, position)
         label = self.label(node, origin, scope)
-        entry = self.single(node, kinds[0], origin, scope, str(position) if label is None or not label else label)
+        entry = self.single(
+            node, kinds[0], origin, scope, str(position) if label is None or not label else label
+        )
         if label is None:
             entry = Broken(str(position), entry.inputs, origin, many=True)
         self.count(1, origin)
@@ -354,7 +368,13 @@ class _Reader:
         if typo is not None:
             self.findings.add(
                 unknown_key(
-                    "an entry", typo, KINDS, node, (*origin.path, typo), (typo,), instance_notes(self.instance)
+                    "an entry",
+                    typo,
+                    KINDS,
+                    node,
+                    (*origin.path, typo),
+                    (typo,),
+                    instance_notes(self.instance),
                 ),
                 self.current.owner,
             )
@@ -387,7 +407,11 @@ class _Reader:
         path = (*origin.path, "name")
         if braces and INDEX in self.substitution.used(value):
             self.report(
-                "invalid-name", "`name`: $index cannot stand here", value.span, path, help="write {} for the number"
+                "invalid-name",
+                "`name`: $index cannot stand here",
+                value.span,
+                path,
+                help="write {} for the number",
             )
             return None
         value = self.substitution.apply(value, scope, path)
@@ -407,7 +431,9 @@ class _Reader:
             self.report(error.type, f"`name`: {error.message()}", value.span, path, help=advice)
             return None
 
-    def inputs(self, node: Mapping, origin: Origin, scope: Scope, quiet: bool = False) -> tuple[str, ...] | None:
+    def inputs(
+        self, node: Mapping, origin: Origin, scope: Scope, quiet: bool = False
+    ) -> tuple[str, ...] | None:
         """The references of an entry, as far as they can be read; quiet: say nothing about the others."""
         value = node.get("inputs")
         if value is None:
@@ -450,7 +476,9 @@ class _Reader:
         """One layer, checked by its class."""
         whole = node
         if substitute:
-            without_name = Mapping([e for e in node.entries if e.key.text not in ("name", "repeat")], node.span)
+            without_name = Mapping(
+                [e for e in node.entries if e.key.text not in ("name", "repeat")], node.span
+            )
             whole = self.substitution.apply(without_name, scope, origin.path)  # type: ignore[assignment]
             whole.complete = node.complete
         kind = whole.get("type")
@@ -561,7 +589,10 @@ class _Reader:
             return broken
         if not isinstance(kind, Scalar) or not isinstance(text := text_of(kind), str):
             self.report(
-                "wrong-type", f"block: expected the name of a block, got {describe(to_python(kind))}", kind.span, path
+                "wrong-type",
+                f"block: expected the name of a block, got {describe(to_python(kind))}",
+                kind.span,
+                path,
             )
             return broken
         block = self.blocks.get(text)
@@ -649,7 +680,9 @@ class _Reader:
             f"{what}: {' -> '.join(shown)}",
             place,
             path,
-            notes=tuple(Note(f"block {label} is defined here", self.blocks[label].span) for label in ring[:5]),
+            notes=tuple(
+                Note(f"block {label} is defined here", self.blocks[label].span) for label in ring[:5]
+            ),
             help="a block cannot contain an instance of itself; use `repeat` for several in a row",
         )
 
@@ -667,6 +700,14 @@ class _Reader:
             return None
         key = (block.name, tuple(value.key for value in given.values()))
         made = self.expansions.get(key)
+        if made is None and len(self.expansions) >= MAX_EXPANSIONS:
+            self.stop(
+                block.origin,
+                f"more than {MAX_EXPANSIONS:,} instances of blocks with different arguments",
+                place,
+            )
+        if self.stopped:
+            return None
         if made is None:
             outer = self.current, self.prefix, self.instance
             made = self.current = Expansion()
@@ -844,16 +885,12 @@ class _Reader:
         if self.current.size > MAX_ENTRIES or self.work > MAX_ENTRIES:
             self.stop(origin)
 
-    def stop(self, origin: Origin) -> None:
+    def stop(self, origin: Origin, why: str | None = None, place: Span | None = None) -> None:
         """Give up: the network is too large."""
         if not self.stopped:
             self.stopped = True
-            self.report(
-                "too-many-layers",
-                f"more than {MAX_ENTRIES:,} layers, with blocks and repetitions written out",
-                origin.span,
-                origin.path,
-            )
+            why = why or f"more than {MAX_ENTRIES:,} layers, with blocks and repetitions written out"
+            self.report("too-many-layers", why, place or origin.span, origin.path)
 
     # --- reporting ----------------------------------------------------------------------------------
 
@@ -881,6 +918,7 @@ def _linked(entries: list[Entry], inputs: tuple[str, ...] | None) -> list[Entry]
     for entry in entries[1:]:
         result.append(_with(entry, str(entry.name), (str(result[-1].name), *inputs[1:])))
     return result
+
 
 _REFUSED = InputSpec.model_construct(shape=(), dtype="unknown")
 """Stands for an input whose description was refused: its name is known, its shape is not."""
@@ -970,7 +1008,9 @@ def _value(node: Node, text: bool) -> Any:
     return {entry.key.text: _value(entry.value, False) for entry in node.entries}
 
 
-def _instance(label: str, inputs: tuple[str, ...] | None, block: Block, made: Expansion, origin: Origin) -> Group:
+def _instance(
+    label: str, inputs: tuple[str, ...] | None, block: Block, made: Expansion, origin: Origin
+) -> Group:
     return Group(
         label,
         made.entries,

@@ -135,6 +135,7 @@ def scalar(value: Any) -> str:
     if _PLAIN.fullmatch(text) and resolve(text) == text:
         return text
     escaped = "".join(
-        c if c.isprintable() and c not in '"\\' else f"\\{c}" if c in '"\\' else f"\\U{ord(c):08x}" for c in text
+        c if c.isprintable() and c not in '"\\' else f"\\{c}" if c in '"\\' else f"\\U{ord(c):08x}"
+        for c in text
     )
     return f'"{escaped}"'

@@ -52,7 +52,9 @@ class BoundLayer:
     def arrays(self, name: str | None = None) -> dict[str, Any]:
         """Parameters and buffers by state-dict key, under another name if one is given."""
         return {
-            (f"{name}.{local}" if local != key else name) if name is not None else key: self._network._arrays[key]
+            (f"{name}.{local}" if local != key else name) if name is not None else key: self._network._arrays[
+                key
+            ]
             for local, key in self._keys()
         }
 
@@ -79,10 +81,13 @@ class BoundLayer:
         entry.pop("inputs", None)
         if arrays:
             entry["inputs"] = names
-        mapping = {
+        mapping: dict[str, Any] = {
             "netspec": 1,
             "inputs": {
-                name: {"shape": [size or f"S{name}_{axis}" for axis, size in enumerate(x.shape)], "dtype": str(x.dtype)}
+                name: {
+                    "shape": [size or f"S{name}_{axis}" for axis, size in enumerate(x.shape)],
+                    "dtype": str(x.dtype),
+                }
                 for name, x in zip(names, arrays, strict=True)
             }
             or {"unused": []},

@@ -104,7 +104,10 @@ class Network:
         if self._model.random and given is None:
             shown = ", ".join(self._model.random[:3]) + (", ..." if len(self._model.random) > 3 else "")
             log.warning(
-                "%s runs on random weights (seed %d): no weights were given for %s", self.spec.name, seed, shown
+                "%s runs on random weights (seed %d): no weights were given for %s",
+                self.spec.name,
+                seed,
+                shown,
             )
 
     # The parts of the model of this moment. A method that looks twice takes the model once.
@@ -256,7 +259,9 @@ class Network:
             if not analysis.valid:
                 raise SpecError(analysis.diagnostics)
             assert analysis.spec is not None and analysis.graph is not None and analysis.shaped is not None
-            shaped = infer(analysis.graph, dtype=self.dtype, training=True) if self.training else analysis.shaped
+            shaped = (
+                infer(analysis.graph, dtype=self.dtype, training=True) if self.training else analysis.shaped
+            )
             if has_errors(shaped.diagnostics):
                 raise SpecError(shaped.diagnostics)
             analysis.spec._directory = model.spec._directory
@@ -363,7 +368,9 @@ class Network:
         with self._lock:
             prepared = model.programs.get(key)
             if prepared is None:
-                prepared = model.programs[key] = self._prepare(model, shapes, wanted, training=rng is not None)
+                prepared = model.programs[key] = self._prepare(
+                    model, shapes, wanted, training=rng is not None
+                )
                 while len(model.programs) > _PROGRAMS_KEPT:
                     model.programs.popitem(last=False)
             model.programs.move_to_end(key)

@@ -68,7 +68,9 @@ def fitted(shaped: ShapedGraph, expected: Mapping[str, State], given: Mapping[st
     twice = {n.path: n.state_path for n in shaped.graph.nodes if n.path != n.state_path}
     result = {}
     for name, array in given.items():
-        owner = next((twice[p] + name[len(p) :] for p in twice if name == p or name.startswith(f"{p}.")), None)
+        owner = next(
+            (twice[p] + name[len(p) :] for p in twice if name == p or name.startswith(f"{p}.")), None
+        )
         if name in expected or owner is None or owner not in expected:
             result[name] = array
     return result

@@ -48,7 +48,11 @@ def only(folder: Path) -> set[str]:
 
 def test_validate_says_what_a_right_file_holds(folder: Path) -> None:
     done = netspec("validate", "net.yaml", cwd=folder)
-    assert (done.returncode, done.stdout, done.stderr) == (0, "net.yaml: valid (5 layers, 55 parameters)\n", "")
+    assert (done.returncode, done.stdout, done.stderr) == (
+        0,
+        "net.yaml: valid (5 layers, 55 parameters)\n",
+        "",
+    )
 
 
 def test_validate_reports_every_file(folder: Path) -> None:

@@ -36,9 +36,7 @@ def generate(type_name: str, seed: int, wild: bool = False) -> Case:
         return mapped[old]
 
     inputs = tuple(
-        arg
-        if arg.values is not None
-        else replace(arg, shape=tuple(size(s) if s else s for s in arg.shape))
+        arg if arg.values is not None else replace(arg, shape=tuple(size(s) if s else s for s in arg.shape))
         for arg in case.inputs
     )
     parameters = {key: _vary(rng, key, value, wild) for key, value in case.parameters.items()}

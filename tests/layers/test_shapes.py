@@ -56,11 +56,15 @@ def test_shapes_are_exact(type_name: str) -> None:
         types = concrete.types[-1]
         errors = [d for d in analysis.diagnostics if d.severity == "error"]
         if errors:
-            assert types is None or any(d.code in UNDECIDED for d in errors), f"{case.id}: {errors[0].message}"
+            assert types is None or any(d.code in UNDECIDED for d in errors), (
+                f"{case.id}: {errors[0].message}"
+            )
             continue
         conditions = analysis.shaped.constraints.solve()
         allowed = all(condition.evaluate(values) for condition in conditions)
-        assert allowed == (types is not None), f"{case.id}: {[str(c) for c in conditions]} {concrete.diagnostics}"
+        assert allowed == (types is not None), (
+            f"{case.id}: {[str(c) for c in conditions]} {concrete.diagnostics}"
+        )
         if types is None:
             continue
         accepted += 1

@@ -270,7 +270,10 @@ def test_train_mode_updates_statistics_and_draws_from_the_seed() -> None:
     mapping = {
         "netspec": 1,
         "inputs": {"x": ["N", 3]},
-        "layers": [{"name": "bn", "type": "BatchNorm1d", "momentum": 0.5}, {"name": "drop", "type": "Dropout"}],
+        "layers": [
+            {"name": "bn", "type": "BatchNorm1d", "momentum": 0.5},
+            {"name": "drop", "type": "Dropout"},
+        ],
     }
     net = netspec.load(mapping, mode="train", seed=4)
     data = x(8)
