@@ -308,7 +308,7 @@ def parameter_schemas(cls: type[Layer]) -> dict[str, Json]:
             schema = per_axis(schema, cls.rank, cls.single_means_all(field))
         else:
             schema = per_axis(schema, None, False)
-        result[name] = documented(schema, docs.get(field, ""), None if info.is_required() else info.default)
+        result[name] = documented(schema, docs.get(name, ""), None if info.is_required() else info.default)
         if schema.get("deprecated"):
             result[name]["doNotSuggest"] = True
     if cls.parameter_names and "init" not in result:

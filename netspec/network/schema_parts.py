@@ -182,7 +182,7 @@ def _object_schema(cls: type[BaseModel], raw: Json) -> Json:
     for name, info in cls.model_fields.items():
         key = info.alias or name
         default = None if info.is_required() else info.get_default(call_default_factory=True)
-        properties[key] = documented(simplified(raw["properties"][key]), docs.get(name, ""), default)
+        properties[key] = documented(simplified(raw["properties"][key]), docs.get(key, ""), default)
     result: Json = {"type": "object", "properties": properties, "additionalProperties": False}
     return {**result, "required": raw["required"]} if "required" in raw else result
 
