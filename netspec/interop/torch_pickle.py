@@ -6,8 +6,8 @@ in the table below, and what the table lacks is refused. No import, call, attrib
 depends on the file. What comes out are plain dicts, lists, tuples, numbers and texts, and the inert values
 `Tensor`, `Opaque` and `Unsupported`.
 
-Size is bounded by the file's: a value is never copied, hashed or compared at a depth that the file chooses,
-and the number of opcodes is limited. Source: the opcodes are documented in CPython's `pickletools`, the
+Work is bounded by the file's size: no value is copied, hashed or compared at a size or depth that the file
+chooses, a length is checked before anything is read, and the number of opcodes is limited. Source: the opcodes are documented in CPython's `pickletools`, the
 calls in torch/_utils.py and torch/_tensor.py.
 """
 
@@ -21,8 +21,12 @@ from typing import Any, NoReturn
 
 MOST_OPCODES = 10_000_000
 """Of one pickle; a tensor takes about 40."""
+LARGEST_PICKLE = 64 << 20
+"""Bytes of one pickle; a tensor takes about 150."""
 _LONGEST_LINE = 1000
 _LONGEST_INTEGER = 255
+_MOST_UNKNOWN = 1000
+_MOST_AXES = 64
 _HELP = "save model.state_dict() instead"
 
 
@@ -124,7 +128,7 @@ _OPAQUE = frozenset(
         "argparse.Namespace", "types.SimpleNamespace", "datetime.datetime", "datetime.date",
         "datetime.timedelta", "numpy.dtype", "numpy.ndarray", "numpy.core.multiarray.scalar",
         "numpy.core.multiarray._reconstruct", "numpy._core.multiarray.scalar",
-        "numpy._core.multiarray._reconstruct", "collections.deque",
+        "numpy._core.multiarray._reconstruct", "collections.deque", "_codecs.encode",
         *(f"{module}.{name}" for module in ("pathlib", "pathlib._local")
           for name in ("Path", "PosixPath", "WindowsPath", "PurePath", "PurePosixPath", "PureWindowsPath")),
         *(f"{module}.{name}" for module in ("builtins", "__builtin__")
@@ -163,7 +167,8 @@ def _rebuild_tensor_v3(args: tuple[Any, ...]) -> Tensor:
 
 def _tensor(storage: Any, dtype: str, offset: Any, shape: Any, strides: Any, metadata: Any) -> Tensor:
     """Raises TypeError or ValueError for arguments that `torch.save` does not write."""
-    shape, strides = tuple(shape), tuple(strides)
+    if type(shape) is not tuple or type(strides) is not tuple or max(len(shape), len(strides)) > _MOST_AXES:
+        raise TypeError
     if type(storage) is not Storage or not all(type(n) is int for n in (offset, *shape, *strides)):
         raise TypeError
     flags = metadata if type(metadata) is dict else {}
@@ -192,10 +197,20 @@ def _rebuild_from_type(args: tuple[Any, ...]) -> Any:
 
 
 def _dictionary(args: tuple[Any, ...]) -> dict[Any, Any]:
-    """collections.OrderedDict() or Counter(), of pairs (Python 2), or of a dict."""
-    given = args[0] if args else ()
-    pairs = given.items() if type(given) is dict else given
-    return {_key(key): value for key, value in pairs}
+    """collections.OrderedDict() or Counter(), of a dict or (Python 2) of a list of pairs."""
+    given = args[0] if args else {}
+    if type(given) is dict:
+        return given  # not a copy: a short pickle could ask for thousands of a long one
+    if type(given) is not list:
+        raise TypeError
+    found = {}
+    for pair in given:
+        if type(pair) not in (list, tuple):
+            raise TypeError
+        key, value = pair
+        found[_key(key)] = value
+    given.clear()  # the same list a thousand times gives one dict
+    return found
 
 
 def _default_dictionary(args: tuple[Any, ...]) -> dict[Any, Any]:
@@ -204,17 +219,9 @@ def _default_dictionary(args: tuple[Any, ...]) -> dict[Any, Any]:
 
 def _size(args: tuple[Any, ...]) -> tuple[Any, ...]:
     (shape,) = args
-    if type(shape) not in (tuple, list):
+    if type(shape) is not tuple:
         raise TypeError
-    return tuple(shape)
-
-
-def _encode(args: tuple[Any, ...]) -> bytes:
-    """_codecs.encode(text, 'latin1'): how protocol 2 writes bytes."""
-    text, encoding = args
-    if type(text) is not str or encoding not in ("latin1", "latin-1"):
-        raise TypeError
-    return text.encode("latin1")
+    return shape
 
 
 _REBUILD: dict[str, Callable[[tuple[Any, ...]], Any]] = {
@@ -231,21 +238,27 @@ _CALLS: dict[str, Callable[[tuple[Any, ...]], Any]] = {
     "collections.Counter": _dictionary,
     "collections.defaultdict": _default_dictionary,
     "torch.Size": _size,
-    "_codecs.encode": _encode,
 }
-_KNOWN = frozenset(
-    {*_CALLS, *_STORAGE_OF, *_DTYPES, *_OPAQUE, *_UNSUPPORTED, "torch.sparse_coo", "torch.strided"}
-)
+_KNOWN = {
+    path: Global(path)
+    for path in (
+        *_CALLS,
+        *_STORAGE_OF,
+        *_DTYPES,
+        *_OPAQUE,
+        *_UNSUPPORTED,
+        "torch.sparse_coo",
+        "torch.strided",
+    )
+}
 
 
 def _key(key: Any) -> Any:
-    """A dict key or set member; tuples in tuples could take exponential time to hash."""
-    simple = (str, int, float, bool, bytes, type(None))
-    if type(key) in simple or (type(key) is tuple and all(type(k) in simple for k in key)):
+    """A dict key. Names and small integers are kept; anything else, which could collide or take long to
+    hash, becomes a key of its own."""
+    if type(key) is str or (type(key) is int and abs(key) < 1 << 60):
         return key
-    if type(key) in (Tensor, Opaque, Global, Storage, Unsupported):
-        return key
-    raise TypeError
+    return Opaque("key")
 
 
 # --- the machine ------------------------------------------------------------------------------------
@@ -255,7 +268,7 @@ class _Machine:
     def __init__(self, data: bytes | mmap.mmap, start: int) -> None:
         self.data = data
         self.position = start
-        self.end = len(data)
+        self.end = min(len(data), start + LARGEST_PICKLE)
         self.stack: list[Any] = []
         self.marks: list[list[Any]] = []
         self.memo: dict[int, Any] = {}
@@ -311,6 +324,8 @@ class _Machine:
         raise PickleError(f"the pickle in it uses the opcode {found.name}, which torch.save does not write")
 
     def truncated(self) -> NoReturn:
+        if self.end < len(self.data):
+            raise PickleError(f"the pickle in it is longer than {LARGEST_PICKLE >> 20} MiB")
         raise PickleError("the pickle in it is truncated")
 
     # --- reading
@@ -342,11 +357,16 @@ class _Machine:
     # --- names
 
     def push_global(self, module: str, name: str) -> None:
+        if len(module) + len(name) > _LONGEST_LINE:
+            raise ValueError
         path = f"{module}.{name}"
-        if path not in _KNOWN:
-            path = path if path.isprintable() and len(path) < 200 else ascii(path)[:200]
+        known = _KNOWN.get(path)
+        if known is None:
+            path = path if path.isprintable() and len(path) < 200 else ascii(path)[1:200]
             self.unknown.append(path)
-        self.stack.append(Global(path))
+            if len(self.unknown) > _MOST_UNKNOWN:
+                self.refuse_unknown()
+        self.stack.append(known or Global(path))
 
     def op_global(self) -> None:
         module = self.line()
@@ -375,6 +395,16 @@ class _Machine:
             self.stack.append(Opaque(path))
         else:
             self.refuse_call(path)
+
+    def op_inst(self) -> None:
+        self.op_global()
+        self.refuse_call(self.stack[-1].path)
+
+    def op_obj(self) -> None:
+        kind = self.pop_mark()[0]
+        if type(kind) is not Global:
+            raise TypeError
+        self.refuse_call(kind.path)
 
     def op_newobj(self) -> None:
         self.stack.pop()  # the arguments
@@ -456,15 +486,6 @@ class _Machine:
             raise TypeError
         target.extend(items)
 
-    def op_additems(self) -> None:
-        items, target = self.pop_mark(), self.stack[-1]
-        if type(target) is not set:
-            raise TypeError
-        target.update(map(_key, items))
-
-    def op_frozenset(self) -> None:
-        self.stack.append(frozenset(map(_key, self.pop_mark())))
-
     def op_tuple(self) -> None:
         items = tuple(self.pop_mark())
         self.stack.append(items)
@@ -513,6 +534,15 @@ class _Machine:
     def push_bytes(self, count: int) -> None:
         self.stack.append(self.take(count))
 
+    def text_form(self) -> None:
+        """A number or text of protocol 0, which `torch.save` cannot use: read on, to say what is wanted."""
+        self.line()
+        self.stack.append(Opaque("text"))
+
+    def skip_mark(self) -> None:
+        self.pop_mark()
+        self.stack.append(Opaque("set"))
+
     def push(self, value: Any) -> None:
         self.stack.append(value)
 
@@ -541,9 +571,9 @@ _OPCODES: dict[int, Callable[[_Machine], Any]] = {
     ord("d"): _Machine.op_dict,
     ord("s"): _Machine.op_setitem,
     ord("u"): _Machine.op_setitems,
-    0x8F: lambda m: m.push(set()),
-    0x90: _Machine.op_additems,
-    0x91: _Machine.op_frozenset,
+    0x8F: lambda m: m.push(Opaque("set")),
+    0x90: lambda m: m.pop_mark(),  # ADDITEMS
+    0x91: _Machine.skip_mark,  # FROZENSET
     ord("0"): lambda m: m.stack.pop(),  # POP
     ord("1"): lambda m: m.pop_mark(),  # POP_MARK
     ord("2"): lambda m: m.push(m.stack[-1]),  # DUP
@@ -552,6 +582,8 @@ _OPCODES: dict[int, Callable[[_Machine], Any]] = {
     0x94: lambda m: m.put(len(m.memo)),  # MEMOIZE
     ord("h"): lambda m: m.push(m.memo[m.number(1)]),
     ord("j"): lambda m: m.push(m.memo[m.number(4)]),
+    ord("p"): lambda m: m.put(int(m.line())),
+    ord("g"): lambda m: m.push(m.memo[int(m.line())]),
     ord("N"): lambda m: m.push(None),
     0x88: lambda m: m.push(True),
     0x89: lambda m: m.push(False),
@@ -570,5 +602,8 @@ _OPCODES: dict[int, Callable[[_Machine], Any]] = {
     ord("C"): lambda m: m.push_bytes(m.number(1)),
     0x8E: lambda m: m.push_bytes(m.number(8)),
     0x96: lambda m: m.push_bytes(m.number(8)),  # BYTEARRAY8
+    **dict.fromkeys(b"FILSV", _Machine.text_form),
+    ord("i"): _Machine.op_inst,
+    ord("o"): _Machine.op_obj,
 }
-"""What each opcode does; STOP is in `run`, and every other one is refused: text forms, INST, OBJ, EXT, PERSID."""
+"""What each opcode does. STOP is in `run`; the others (EXT1, EXT2, EXT4, PERSID, buffers) are refused."""

@@ -28,7 +28,7 @@ from netspec.layers.parameters import (
 from netspec.layers.tensor import TensorType, format_shape, promote_all
 from netspec.operations import Concat, Pad, Slice
 from netspec.program.builder import Builder, Value
-from netspec.symbolic import Dim, any_of, at_least, at_most, ceildiv, divisible, equal, product
+from netspec.symbolic import Dim, any_of, at_least, at_most, divisible, equal, product
 
 # --- other shapes for the same elements -------------------------------------------------------------
 
@@ -211,17 +211,18 @@ class Squeeze(_Function, type="squeeze"):
             return False
         size = x.shape[axis]
         one = equal(size, 1)
-        if not isinstance(one, bool) and not forced(call, one):
-            # The number of axes must not depend on a size: it stays, and 1 is ruled out.
-            call.require(
-                any_of(equal(size, 0), at_least(size, 2)),
-                f"axis {axis} of {x} would be dropped only when {size} is 1",
+        if one is False or forced(call, any_of(equal(size, 0), at_least(size, 2))):
+            return False
+        if not forced(call, one):
+            call.fail(
+                f"whether axis {axis} of {x} is dropped depends on {size}: it is only where {size} is 1",
                 code="symbolic-size",
                 parameter=None if self.dim is None else "dim",
-                help="name the axes to drop with dim" if self.dim is None else None,
+                help="name the axes to drop with dim"
+                if self.dim is None
+                else "use reshape, or write a number",
             )
-            return False
-        return one is not False
+        return True
 
     def lower(self, b: Builder, *inputs: Value) -> Value:
         """A reshape."""
@@ -485,7 +486,7 @@ class Chunk(_Cut, type="chunk"):
     """
 
     chunks: Count
-    """Number of pieces; where the size does not divide, torch may give fewer."""
+    """Number of pieces; a size that does not divide may give fewer, as in torch."""
     dim: Axis = 0
     """Axis that is cut."""
 
@@ -493,19 +494,17 @@ class Chunk(_Cut, type="chunk"):
         chunks: int = self.chunks
         if size == 0:
             return (0,) * chunks
-        piece = ceildiv(size, chunks)
-        if isinstance(size, int) and isinstance(piece, int):
+        if isinstance(size, int):
+            piece = -(-size // chunks)
             return [min(piece, size - start) for start in range(0, size, piece)]
         if forced(call, divisible(size, chunks)):
             return (size // chunks,) * chunks
-        rest = size - piece * (chunks - 1)
-        call.require(
-            at_least(rest, 1),
-            f"{what} gives {chunks} pieces only for some sizes {size}",
+        call.fail(
+            f"the number of pieces depends on {size}, the size of {what}: it may not divide by {chunks}",
             code="symbolic-size",
             parameter="chunks",
+            help="list the sizes of the pieces with split, or write a size that is a multiple",
         )
-        return (*(piece for _ in range(self.chunks - 1)), rest)
 
 
 # --- padding ----------------------------------------------------------------------------------------

@@ -28,7 +28,10 @@ _EXAMPLE = "for example args: {planes: null, stride: 1}"
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Block:
-    """A block as written. arguments: None is required. layers None: they were refused."""
+    """A block as written. arguments: None is required. layers None: they were refused.
+
+    sure False: a part of its arguments could not be read, so there may be others.
+    """
 
     name: str
     arguments: dict[str, Argument | None]
@@ -37,6 +40,7 @@ class Block:
     outputs: Node | None
     origin: Origin
     span: Span | None
+    sure: bool = True
 
     def argument_span(self, argument: str) -> Span | None:
         """Where an argument is declared."""
@@ -116,8 +120,13 @@ def instance_counts(roots: Iterable[Expansion], finished: Iterable[Expansion]) -
 # --- reading ----------------------------------------------------------------------------------------
 
 
-def read_blocks(document: Document, directory: str | None, findings: Findings) -> dict[str, Block]:
-    """All blocks that a network file can use: those of the files it includes, then its own."""
+def read_blocks(
+    document: Document, directory: str | None, findings: Findings
+) -> tuple[dict[str, Block], bool]:
+    """All blocks that a network file can use: those of the files it includes, then its own.
+
+    False: some could not be read, so there may be others.
+    """
     reader = _BlockReader(directory, findings)
     root = document.root
     assert isinstance(root, Mapping)
@@ -125,7 +134,7 @@ def read_blocks(document: Document, directory: str | None, findings: Findings) -
     if directory is not None:
         here = _resolved(Path(directory) / Path(document.source.name).name)
     reader.file(root, directory, [here] if here is not None else [], document)
-    return reader.blocks
+    return reader.blocks, reader.sure
 
 
 class _BlockReader:
@@ -134,6 +143,7 @@ class _BlockReader:
         self.blocks: dict[str, Block] = {}
         self.files: dict[Path, Document] = {}
         self.full = False
+        self.sure = True
 
     def report(
         self,
@@ -151,6 +161,7 @@ class _BlockReader:
         """The blocks of one file, after those it includes."""
         self.includes(root.get("include"), directory, open_files, document)
         blocks = root.get("blocks")
+        self.sure &= root.complete and (blocks is None or (isinstance(blocks, Mapping) and blocks.complete))
         if blocks is None or isinstance(blocks, Broken):
             return
         if not isinstance(blocks, Mapping):
@@ -187,7 +198,9 @@ class _BlockReader:
             return
         for index, item in enumerate(node.items):
             path = ("include", index)
+            before = len(self.files)
             if isinstance(item, Broken):
+                self.sure = False
                 continue
             if not isinstance(item, Scalar) or not isinstance(item.value, str) or not item.value:
                 self.report(
@@ -334,7 +347,9 @@ class _BlockReader:
         outputs = self.listed(node, "outputs", path, "a list of references")
         if outputs is None and isinstance(given := node.get("outputs"), Broken):
             outputs = given
-        self.blocks[label] = Block(label, arguments, inputs, layers, outputs, origin, key.span)
+        declared = node.get("args")
+        sure = isinstance(declared, Mapping) and declared.complete if declared is not None else node.complete
+        self.blocks[label] = Block(label, arguments, inputs, layers, outputs, origin, key.span, sure)
 
     def listed(self, node: Mapping, key: str, path: tuple[str | int, ...], expected: str) -> Any:
         """A list under a key, with something in it; None where it is missing or refused."""

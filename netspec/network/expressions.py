@@ -234,11 +234,15 @@ def _measure(node: Node) -> tuple[Hashable, int, int] | None:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Scope:
-    """The `$names` that mean something at a place: a block's arguments, and the number under `repeat`."""
+    """The `$names` that mean something at a place: a block's arguments, and the number under `repeat`.
+
+    sure False: some arguments could not be read, so no name is wrong.
+    """
 
     block: str | None = None
     arguments: dict[str, Argument] = field(default_factory=dict)
     index: Argument | None = None
+    sure: bool = True
 
     def get(self, name: str) -> Argument | None:
         """The argument of that name."""
@@ -257,7 +261,7 @@ class Scope:
 
     def blurred(self) -> Scope:
         """The same names with unknown values."""
-        return Scope(self.block, dict.fromkeys(self.arguments, UNKNOWN), UNKNOWN)
+        return Scope(self.block, dict.fromkeys(self.arguments, UNKNOWN), UNKNOWN, self.sure)
 
 
 OUTSIDE: Final = Scope()
@@ -353,6 +357,8 @@ class Substitution:
             if found.node is None:
                 raise Unknown
             return found
+        if not scope.sure:
+            raise Unknown
         end = offset + len(name) + 1
         if name == INDEX:
             raise ExpressionError(

@@ -32,7 +32,9 @@ _EDGE = Arg(values=[0.0, -0.0, 1e-30, -1e-30, 100.0, -100.0, 20.0, 25.0, -25.0, 
 CASES = [
     *(Case(name) for name in _PLAIN),
     *(Case(name, {}, (_EDGE,)) for name in _PLAIN),
-    *(Case(name, {}, (Arg((3, 4), kind="special"),)) for name in _PLAIN),
+    # torch's gelu of an infinity depends on the instructions that the machine has
+    *(Case(name, {}, (Arg((3, 4), kind="special"),)) for name in _PLAIN if name != "gelu"),
+    Case("gelu", {}, (Arg(values=[float("nan"), 1.0]),), label="NaN"),
     *(Case(name, {}, (Arg(()),)) for name in _PLAIN),
     *(Case(name, {}, (Arg((0, 3)),)) for name in _PLAIN),
     *(Case(name, {}, (Arg((4,), "float64"),), dtype="float64", tolerance=1e-10) for name in _PLAIN),
