@@ -14,7 +14,7 @@ from netspec.document import walk_path
 from netspec.graph.model import INPUT, UNKNOWN, Graph, Node, TensorRef
 from netspec.layers.base import Layer
 from netspec.network import Broken, Group, NetworkSpec, Origin, Use
-from netspec.network.blocks import Findings
+from netspec.network.blocks import FindingKey, Findings
 from netspec.network.read import MAX_ENTRIES
 from netspec.network.spec import NOWHERE, Entry, instance_notes
 
@@ -459,7 +459,7 @@ class _Builder:
                 return found
             if not target.sure:
                 return UNKNOWN
-            self.no_output(target, walked, part, origin, parameter)
+            self.no_output(target, walked, ".".join(rest[position:]), origin, parameter)
             return UNKNOWN
         return target.first
 
@@ -572,22 +572,30 @@ class _Builder:
         }
         if not overwritten:
             return
-        readers = [(ref, node.index, node.origin) for node in graph.nodes for ref in node.inputs]
-        for ref, index, origin in readers:
+        said: dict[tuple[tuple[str | int, ...], ...], FindingKey] = {}
+        pairs = dict.fromkeys((ref, node) for node in graph.nodes for ref in node.inputs)
+        for ref, node in pairs:
             writer = overwritten.get(ref)
-            if writer is not None and index > writer.index:
-                self.findings.add(
-                    Diagnostic(
-                        "inplace-overwrite",
-                        "warning",
-                        f"`{graph.label(ref)}` is read again after `{writer.path}` with inplace: true; "
-                        "torch would give the overwritten values here, netspec gives the original ones",
-                        origin.find("inputs")[0],
-                        format_path(origin.path),
-                        (Note("overwritten here", writer.origin.find("inplace")[0]),),
-                        "set inplace: false to make both agree",
-                    )
-                )
+            if writer is None or node.index <= writer.index:
+                continue
+            places = (node.origin.path, writer.origin.path)
+            if node.origin.path and places in said:  # another instance of the same block
+                self.findings.again(said[places], None)
+                continue
+            warning = Diagnostic(
+                "inplace-overwrite",
+                "warning",
+                f"`{graph.label(ref)}` is read again after `{writer.path}` with inplace: true; "
+                "torch would give the overwritten values here, netspec gives the original ones",
+                node.origin.find("inputs")[0],
+                format_path(node.origin.path),
+                (
+                    Note("overwritten here", writer.origin.find("inplace")[0]),
+                    *instance_notes(node.origin.instance),
+                ),
+                "set inplace: false to make both agree",
+            )
+            said[places] = self.findings.add(warning)
 
     def report(
         self,

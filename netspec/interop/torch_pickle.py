@@ -7,8 +7,8 @@ depends on the file. What comes out are plain dicts, lists, tuples, numbers and 
 `Tensor`, `Opaque` and `Unsupported`.
 
 Work is bounded by the file's size: no value is copied, hashed or compared at a size or depth that the file
-chooses, a length is checked before anything is read, and the number of opcodes is limited. Source: the opcodes are documented in CPython's `pickletools`, the
-calls in torch/_utils.py and torch/_tensor.py.
+chooses, a length is checked before anything is read, and the number of opcodes is limited. Source: the
+opcodes are documented in CPython's `pickletools`, the calls in torch/_utils.py and torch/_tensor.py.
 """
 
 from __future__ import annotations
@@ -85,11 +85,20 @@ class _Instance:
     path: str
 
 
-def load_pickle(data: bytes | mmap.mmap, start: int = 0) -> tuple[Any, int]:
-    """The value of the pickle that starts at this byte, and the byte after it. Raises `PickleError`."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Pickle:
+    """A pickle's value, the byte after it, and the dtype of every storage that it names, by key."""
+
+    value: Any
+    end: int
+    storages: dict[str, str]
+
+
+def load_pickle(data: bytes | mmap.mmap, start: int = 0) -> Pickle:
+    """The pickle that starts at this byte. Raises `PickleError`."""
     machine = _Machine(data, start)
     try:
-        return machine.run(), machine.position
+        return Pickle(machine.run(), machine.position, machine.storages)
     except (IndexError, KeyError, TypeError, ValueError, OverflowError, struct.error) as error:
         machine.refuse_unknown()
         raise PickleError(f"the pickle in it is damaged at byte {machine.position}") from error
@@ -132,8 +141,8 @@ _OPAQUE = frozenset(
         *(f"{module}.{name}" for module in ("pathlib", "pathlib._local")
           for name in ("Path", "PosixPath", "WindowsPath", "PurePath", "PurePosixPath", "PureWindowsPath")),
         *(f"{module}.{name}" for module in ("builtins", "__builtin__")
-          for name in ("bool", "int", "float", "complex", "str", "bytes", "bytearray", "list", "tuple", "dict",
-                       "set", "frozenset", "slice", "range", "object")),
+          for name in ("bool", "int", "float", "complex", "str", "bytes", "bytearray", "list", "tuple",
+                       "dict", "set", "frozenset", "slice", "range", "object")),
     }
 )  # fmt: skip
 """Objects that stand beside weights in ordinary checkpoints: they are passed over, not made."""
@@ -272,6 +281,7 @@ class _Machine:
         self.stack: list[Any] = []
         self.marks: list[list[Any]] = []
         self.memo: dict[int, Any] = {}
+        self.storages: dict[str, str] = {}
         self.unknown: list[str] = []
         self.open: list[_Instance] = []
 
@@ -318,10 +328,10 @@ class _Machine:
         self.refuse_unknown()
         import pickletools
 
-        found = pickletools.code2op.get(chr(code))
-        if found is None:
-            raise PickleError(f"the pickle in it is damaged at byte {self.position - 1}")
-        raise PickleError(f"the pickle in it uses the opcode {found.name}, which torch.save does not write")
+        for opcode in pickletools.opcodes:
+            if opcode.code == chr(code):
+                raise PickleError(f"the pickle in it uses {opcode.name}, which torch.save does not write")
+        raise PickleError(f"the pickle in it is damaged at byte {self.position - 1}")
 
     def truncated(self) -> NoReturn:
         if self.end < len(self.data):
@@ -447,6 +457,7 @@ class _Machine:
         if storage_type.path not in _STORAGE_OF:
             self.refuse_call(storage_type.path)
         storage = Storage(_STORAGE_OF[storage_type.path], key, numel)
+        self.storages.setdefault(key, storage.dtype)
         if view and view[0] is not None:
             _view_key, first, count = view[0]
             if not all(type(n) is int and n >= 0 for n in (first, count)):

@@ -82,11 +82,12 @@ class Findings:
     def __len__(self) -> int:
         return len(self._first)
 
-    def add(self, found: Diagnostic, owner: Expansion | None = None) -> None:
-        """Take a diagnostic of an expansion (None: of one instance)."""
+    def add(self, found: Diagnostic, owner: Expansion | None = None) -> FindingKey:
+        """Take a diagnostic of an expansion (None: of one instance); its key says it again of another."""
         key = (found.code, found.message, found.span, found.path if found.span is None else "")
         self._first.setdefault(key, found)
         self.again(key, owner)
+        return key
 
     def again(self, key: FindingKey, owner: Expansion | None) -> None:
         """The same is true of another expansion."""
@@ -198,11 +199,11 @@ class _BlockReader:
             return
         for index, item in enumerate(node.items):
             path = ("include", index)
-            before = len(self.files)
             if isinstance(item, Broken):
                 self.sure = False
                 continue
             if not isinstance(item, Scalar) or not isinstance(item.value, str) or not item.value:
+                self.sure = False
                 self.report(
                     "wrong-type",
                     f"include: expected a file, got {describe(to_python(item))}",
@@ -211,6 +212,7 @@ class _BlockReader:
                 )
                 continue
             if directory is None:
+                self.sure = False
                 self.report(
                     "include-refused",
                     "include needs a file to start from; this network was not read from one",
@@ -233,6 +235,7 @@ class _BlockReader:
         text = str(item.value)
         target = _inside(directory, text)
         if target is None:
+            self.sure = False
             self.report(
                 "include-refused",
                 f"`{text}` is not inside this file's folder",
@@ -250,6 +253,7 @@ class _BlockReader:
         if target in self.files:
             return
         if len(self.files) >= MAX_FILES:
+            self.sure = False
             if not self.full:
                 self.full = True
                 self.report("too-many-files", f"more than {MAX_FILES} files are included", item.span, path)
@@ -257,6 +261,7 @@ class _BlockReader:
         shown = os.path.normpath(os.path.join(os.path.dirname(document.source.name), text))
         included = _read(target, shown)
         if isinstance(included, str):
+            self.sure = False
             code = "file-not-found" if included == "there is no such file" else "file-unreadable"
             self.report(code, f"include `{text}`: {included}", item.span, path)
             return
@@ -267,11 +272,15 @@ class _BlockReader:
         if isinstance(root, Mapping):
             self.header(root)
             self.file(root, str(target.parent), [*open_files, target], included)
-        elif root is not None and not isinstance(root, Broken):
+            return
+        self.sure = False
+        if root is not None and not isinstance(root, Broken):
             self.report(
-                "wrong-type", f"an included file is a mapping with blocks, got {describe(to_python(root))}",
-                root.span, (),
-            )  # fmt: skip
+                "wrong-type",
+                f"an included file is a mapping with blocks, got {describe(to_python(root))}",
+                root.span,
+                (),
+            )
 
     def header(self, root: Mapping) -> None:
         """The keys of an included file beside its blocks."""

@@ -102,6 +102,7 @@ class _Reader:
         self.findings = Findings()
         self.substitution = Substitution(self.report)
         self.blocks: dict[str, Block] = {}
+        self.all_blocks = True
         self.expansions: dict[Hashable, Expansion] = {}
         self.seen: set[str] = set()
         self.finished: list[Expansion] = []
@@ -139,7 +140,7 @@ class _Reader:
                 help="a file of blocks is checked through the network that includes it",
             )
         header = self.header(root, only_blocks)
-        self.blocks = read_blocks(self.document, self.directory, self.findings)
+        self.blocks, self.all_blocks = read_blocks(self.document, self.directory, self.findings)
         spec = NetworkSpec.model_construct(**header, layers=list(self.layers(root, only_blocks)))
         spec._document = self.document
         spec._directory = self.directory
@@ -596,6 +597,8 @@ class _Reader:
             )
             return broken
         block = self.blocks.get(text)
+        if block is None and not self.all_blocks:
+            return broken
         if block is None:
             known = f"the blocks are {', '.join(list(self.blocks)[:12])}" if self.blocks else None
             advice = did_you_mean(text, self.blocks) or known or "blocks are declared under `blocks`"
@@ -628,6 +631,8 @@ class _Reader:
                 label = entry.key.text
                 if label in block.arguments:
                     given[label] = argument(entry.value)
+                    continue
+                if not block.sure:
                     continue
                 unknown.append(label)
                 advice = f"its arguments are {', '.join(known)}" if known else "it has no arguments"
@@ -715,7 +720,7 @@ class _Reader:
             self.instance = (*self.instance, (self.prefix + label, place)) if instance is None else instance
             self.prefix += label + "."
             self.open.append(block.name)
-            scope = Scope(block.name, given)
+            scope = Scope(block.name, given, sure=block.sure)
             made.entries = self.entries(block.layers, (*block.origin.path, "layers"), scope)
             self.outputs(block, scope, made)
             self.clashes(block, made)

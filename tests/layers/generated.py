@@ -20,6 +20,12 @@ CHANNELS = (
 )  # fmt: skip
 """Parameters that a size of the input must equal."""
 
+DTYPES = (
+    "float64", "float64", "float16", "int64", "int32", "int16", "int8", "uint8", "bool", "complex64", "complex128",
+)  # fmt: skip
+NUMBERS = (0.0, 1.0, -1.0, 0.5, -0.5, 2.0, 3, 0, -2, 1e-3, 0.99, 1.5, 2.5, 20.0, -1e30)
+"""What a number may become."""
+
 
 def generate(type_name: str, seed: int, wild: bool = False) -> Case:
     """A variation of one of the type's cases. wild: also numbers that are out of range everywhere."""
@@ -43,7 +49,77 @@ def generate(type_name: str, seed: int, wild: bool = False) -> Case:
     for field in REGISTRY[type_name].own_parameters():
         if field in ("stride", "padding", "dilation", "ceil_mode", "output_padding") and rng.random() < 0.4:
             parameters.setdefault(field, rng.random() < 0.5 if field == "ceil_mode" else rng.randint(0, 3))
-    return replace(case, parameters=parameters, inputs=inputs, label=f"generated {seed}")
+    case = replace(case, parameters=parameters, inputs=inputs, label=f"generated {seed}")
+    return _wild(rng, case) if wild else case
+
+
+def _wild(rng: random.Random, case: Case) -> Case:
+    """The case with other dtypes, ranks, empty axes and parameters, each now and then."""
+    schema = REGISTRY[case.type].model_json_schema()
+    parameters = dict(case.parameters)
+    for key in REGISTRY[case.type].own_parameters():
+        chance = rng.random()
+        if key in CHANNELS or key in ("init", "output_size"):
+            continue
+        if key in parameters and chance < 0.08 and key not in schema.get("required", ()):
+            del parameters[key]
+        elif chance > (0.9 if key in parameters else 0.75):
+            value = _any_value(rng, schema["properties"][key])
+            if value is not None:
+                parameters[key] = value
+    inputs = tuple(_wild_arg(rng, arg, case) for arg in case.inputs)
+    dtype = case.dtype
+    if rng.random() < 0.15:
+        old, dtype = dtype, rng.choice(("float64", "float64", "float16", "complex64", "complex128"))
+        inputs = tuple(replace(arg, dtype=dtype) if arg.dtype == old else arg for arg in inputs)
+    if dtype == "float16":
+        return replace(case, parameters=parameters, inputs=inputs, dtype=dtype, tolerance=1e-2)
+    return replace(case, parameters=parameters, inputs=inputs, dtype=dtype)
+
+
+def _wild_arg(rng: random.Random, arg: Arg, case: Case) -> Arg:
+    if rng.random() < 0.1:
+        arg = replace(arg, dtype=rng.choice(DTYPES))
+    if arg.values is not None or rng.random() < 0.75:
+        return arg
+    shape = list(arg.shape)
+    match rng.choice(("empty", "empty", "drop", "first", "last", "one", "other")):
+        case "empty" if shape:
+            shape[rng.randrange(len(shape))] = 0
+        case "drop" if shape:
+            del shape[0]
+        case "first":
+            shape.insert(0, rng.randint(1, 3))
+        case "last":
+            shape.append(rng.randint(1, 3))
+        case "one" if shape:
+            shape[rng.randrange(len(shape))] = 1
+        case "other":
+            shape = [rng.randint(0, 4) for _ in range(rng.randint(0, 5))]
+        case _:
+            pass
+    return replace(arg, shape=tuple(shape))
+
+
+def _any_value(rng: random.Random, schema: dict[str, Any]) -> Any:
+    """A value of the kind that a parameter's JSON Schema asks for, in its range or not."""
+    schema = rng.choice([s for s in schema.get("anyOf", [schema]) if s.get("type") != "null"])
+    if "enum" in schema:
+        return rng.choice(schema["enum"])
+    kinds = schema.get("type")
+    match rng.choice(kinds) if isinstance(kinds, list) else kinds:
+        case "boolean":
+            return rng.random() < 0.5
+        case "integer":
+            return rng.randint(-3, 4)
+        case "number":
+            return rng.choice(NUMBERS)
+        case "array":
+            item = schema.get("items")
+            if item is None:
+                return None
+            return [_any_value(rng, item) for _ in range(rng.choice((1, 1, 2, 2, 3, 4)))]
+    return None
 
 
 def _numbers(values: Any) -> set[int]:

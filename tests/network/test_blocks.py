@@ -555,10 +555,10 @@ blocks:
       - {type: $act}
       - {type: Softmax, dim: $opt}
 layers:
-  - {name: b, block: B, with: {size: [3, 1], bias: false, act: Tanh, name: 3.10, init: {weight: {method: ones}}}}
-""".replace("name: 3.10", "name: 310")
+  - {name: b, block: B, with: {size: [3, 1], bias: false, act: Tanh, name: 310, init: {weight: {method: ones}}}}
+"""
     )
-    assert analysis.diagnostics == ()
+    assert [d.code for d in analysis.diagnostics] == ["implicit-dim"]  # a warning: dim is None
     assert analysis.graph is not None
     nodes = analysis.graph.nodes
     assert [n.path for n in nodes] == ["b.310", "b.1", "b.2"]
@@ -612,7 +612,7 @@ layers: [{name: g, layers: [{block: B, repeat: 2}]}]
     assert analysis.graph is not None
     origins = [node.origin for node in analysis.graph.nodes]
     assert [[label for label, _ in o.instance] for o in origins] == [["g.0", "g.0.a"], ["g.1", "g.1.a"]]
-    assert [[str(span) for _, span in o.instance] for o in origins] == [["<text>:6:37", "<text>:5:34"]] * 2
+    assert [[str(span) for _, span in o.instance] for o in origins] == [["<text>:6:37", "<text>:5:33"]] * 2
     assert {o.path for o in origins} == {("blocks", "A", "layers", 0)}
     assert {str(o.span) for o in origins} == {"<text>:4:23"}
 
@@ -677,13 +677,18 @@ def test_diagnostics_of_included_files_have_their_own_places(tmp_path: Path) -> 
         "[a.yaml, b.yaml]",
         "[{name: here, block: A, with: {n: 0}}]",
         a="netspec: 1\nblocks:\n  A: {args: {n: null}, layers: [{type: Conv2d, out_channels: $n, kernel_size: 1}]}\n",
-        b="netspec: 1\nblocks: {B: {layers: [{type: ReLU, x: 1}]}\n",
+        b="netspec: 1\nblocks:\n  B: {layers: [{type: ReLU, x: 1}]}\n  C: {layers: [}\n",
     )
     assert found == [
+        "b.yaml:4:16-17 stray-bracket: `}` here",
+        "b.yaml:3:29-30 unknown-key: ReLU has no parameter `x` | help: known here: name, inputs, init, inplace, repeat",
         "a.yaml:3:63-65 out-of-range: `out_channels`: expected an integer >= 1, got 0 | note: in the block instance `here` @4:24",
-        "b.yaml:2:9-10 unclosed-bracket: `{` is not closed | help: add `}` where the value ends",
-        "b.yaml:2:40-41 unknown-key: ReLU has no parameter `x` | help: known here: name, inputs, init, inplace, repeat",
     ]
+
+
+def test_what_a_missing_file_or_broken_block_would_have_said_is_not_missed(tmp_path: Path) -> None:
+    found = including(tmp_path, "[missing.yaml]", "[{block: A}, {block: B}]", "blocks: {B: {args: [a], layers: [{type: ReLU, inplace: $a}]}}\n")
+    assert [line.split()[1] for line in found] == ["file-not-found:", "wrong-type:"]
 
 
 @pytest.mark.parametrize(
