@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -71,22 +73,62 @@ def test_000_conv_transpose2d_output_size(options: dict[str, Any], size: int) ->
     assert found["upsample"].shape == (1, 16, size, size)
 
 
-BATCH_NORM_INPUT = [[
-    [[0.8316, -1.6250, 0.9072, 0.2746], [0.4579, -0.2228, 0.4685, 1.2020], [0.8648, -1.2116, 1.0224, 0.7295]],
-    [[0.4387, -0.8889, -0.8999, -0.2775], [2.4837, -0.4111, -0.6032, -2.3912], [0.5622, -0.0770, -0.0107, -0.6245]],
-]]  # fmt: skip
-BATCH_NORM_OUTPUT = [[
-    [[0.3205, -1.1840, 0.3668, -0.0206], [0.0916, -0.3252, 0.0982, 0.5474], [0.3409, -0.9308, 0.4373, 0.2580]],
-    [[0.2664, -0.2666, -0.2710, -0.0211], [1.0874, -0.0747, -0.1518, -0.8697], [0.3160, 0.0594, 0.0860, -0.1604]],
-]]  # fmt: skip
-PLAIN_NORM_INPUT = [[
-    [[-1.5365, 0.2642, 1.0482, 2.0938], [-0.0906, 1.8446, 0.7762, 1.2987], [-2.4138, -0.5368, -1.2173, 0.2574]],
-    [[0.2518, -1.9633, -0.0487, -0.0317], [-0.9511, 0.2488, 0.3887, 1.4182], [-0.1422, 0.4096, 1.4740, 0.5241]],
-]]  # fmt: skip
-PLAIN_NORM_OUTPUT = [[
-    [[-1.2739, 0.0870, 0.6795, 1.4698], [-0.1811, 1.2814, 0.4740, 0.8689], [-1.9368, -0.5183, -1.0326, 0.0819]],
-    [[0.1353, -2.3571, -0.2028, -0.1837], [-1.2182, 0.1320, 0.2894, 1.4478], [-0.3080, 0.3129, 1.5106, 0.4417]],
-]]  # fmt: skip
+BATCH_NORM_INPUT = [
+    [
+        [
+            [0.8316, -1.6250, 0.9072, 0.2746],
+            [0.4579, -0.2228, 0.4685, 1.2020],
+            [0.8648, -1.2116, 1.0224, 0.7295],
+        ],
+        [
+            [0.4387, -0.8889, -0.8999, -0.2775],
+            [2.4837, -0.4111, -0.6032, -2.3912],
+            [0.5622, -0.0770, -0.0107, -0.6245],
+        ],
+    ]
+]
+BATCH_NORM_OUTPUT = [
+    [
+        [
+            [0.3205, -1.1840, 0.3668, -0.0206],
+            [0.0916, -0.3252, 0.0982, 0.5474],
+            [0.3409, -0.9308, 0.4373, 0.2580],
+        ],
+        [
+            [0.2664, -0.2666, -0.2710, -0.0211],
+            [1.0874, -0.0747, -0.1518, -0.8697],
+            [0.3160, 0.0594, 0.0860, -0.1604],
+        ],
+    ]
+]
+PLAIN_NORM_INPUT = [
+    [
+        [
+            [-1.5365, 0.2642, 1.0482, 2.0938],
+            [-0.0906, 1.8446, 0.7762, 1.2987],
+            [-2.4138, -0.5368, -1.2173, 0.2574],
+        ],
+        [
+            [0.2518, -1.9633, -0.0487, -0.0317],
+            [-0.9511, 0.2488, 0.3887, 1.4182],
+            [-0.1422, 0.4096, 1.4740, 0.5241],
+        ],
+    ]
+]
+PLAIN_NORM_OUTPUT = [
+    [
+        [
+            [-1.2739, 0.0870, 0.6795, 1.4698],
+            [-0.1811, 1.2814, 0.4740, 0.8689],
+            [-1.9368, -0.5183, -1.0326, 0.0819],
+        ],
+        [
+            [0.1353, -2.3571, -0.2028, -0.1837],
+            [-1.2182, 0.1320, 0.2894, 1.4478],
+            [-0.3080, 0.3129, 1.5106, 0.4417],
+        ],
+    ]
+]
 
 
 def test_000_batch_norm2d_with_affine() -> None:
@@ -308,7 +350,9 @@ def test_001_conv2d_dilation_two() -> None:
 @pytest.mark.parametrize("groups", [1, 2, 4])
 def test_001_groups_divide_the_number_of_parameters(groups: int) -> None:
     # N kernels of C/G x K x K: the count falls to 1/G
-    mapping = one_layer([1, 8, 6, 6], type="Conv2d", in_channels=8, out_channels=4, kernel_size=3, groups=groups, bias=False)  # fmt: skip
+    mapping = one_layer(
+        [1, 8, 6, 6], type="Conv2d", in_channels=8, out_channels=4, kernel_size=3, groups=groups, bias=False
+    )
     assert netspec.shapes(mapping)["parameters"] == 4 * 8 * 3 * 3 // groups
     assert netspec.load(mapping)["layer"].weight.shape == (4, 8 // groups, 3, 3)
 
@@ -344,7 +388,14 @@ def lenet() -> dict[str, Any]:
         "netspec": 1,
         "inputs": {"image": ["N", 1, 28, 28]},
         "layers": [
-            {"name": "conv1", "type": "Conv2d", "in_channels": 1, "out_channels": 6, "kernel_size": 5, "padding": 2},
+            {
+                "name": "conv1",
+                "type": "Conv2d",
+                "in_channels": 1,
+                "out_channels": 6,
+                "kernel_size": 5,
+                "padding": 2,
+            },
             {"name": "act1", "type": "Sigmoid"},
             {"name": "pool1", "type": "AvgPool2d", "kernel_size": 2, "stride": 2},
             {"name": "conv2", "type": "Conv2d", "in_channels": 6, "out_channels": 16, "kernel_size": 5},
@@ -352,7 +403,7 @@ def lenet() -> dict[str, Any]:
             {"name": "flatten", "type": "Flatten"},
             {"name": "fc", "type": "Linear", "in_features": 400, "out_features": 10},
         ],
-    }  # fmt: skip
+    }
 
 
 def test_002_every_layers_name_and_output_shape_in_order() -> None:
@@ -535,7 +586,14 @@ def test_003_convolutions_of_one_two_and_three_dimensions(rank: int, shape: tupl
 
 @pytest.mark.parametrize("method", ["xavier_normal", "xavier_uniform"])
 def test_003_convolution_of_a_picture_1000_to_998(method: str) -> None:
-    mapping = one_layer([1, 3, 1000, 1000], type="Conv2d", in_channels=3, out_channels=1, kernel_size=3, init={"weight": {"method": method}})  # fmt: skip
+    mapping = one_layer(
+        [1, 3, 1000, 1000],
+        type="Conv2d",
+        in_channels=3,
+        out_channels=1,
+        kernel_size=3,
+        init={"weight": {"method": method}},
+    )
     net = netspec.load(mapping)
     weight = np.array(net["layer"].weight)
     std = np.sqrt(2 / (3 * 9 + 1 * 9))
@@ -545,7 +603,15 @@ def test_003_convolution_of_a_picture_1000_to_998(method: str) -> None:
 
 def test_003_transposed_convolution_of_a_picture_1000_to_2001() -> None:
     init = {"weight": {"method": "xavier_normal"}}
-    y = apply(np.ones((1, 3, 1000, 1000)), type="ConvTranspose2d", in_channels=3, out_channels=1, kernel_size=3, stride=2, init=init)  # fmt: skip
+    y = apply(
+        np.ones((1, 3, 1000, 1000)),
+        type="ConvTranspose2d",
+        in_channels=3,
+        out_channels=1,
+        kernel_size=3,
+        stride=2,
+        init=init,
+    )
     assert y.shape == (1, 1, 2001, 2001)
 
 
@@ -553,9 +619,9 @@ def test_003_transposed_convolution_of_a_picture_1000_to_2001() -> None:
 def test_003_pooling_halves_a_picture(type_name: str, corner: float) -> None:
     y = apply(np.arange(16.0).reshape(1, 1, 4, 4), type=type_name, kernel_size=[2, 2], stride=[2, 2])
     np.testing.assert_array_equal(y[0, 0], [[corner, corner + 2], [corner + 8, corner + 10]])
-    assert netspec.shapes(
-        one_layer([1, 3, 1000, 1000], type=type_name, kernel_size=[2, 2], stride=[2, 2])
-    )["outputs"]["layer"]["shape"] == [1, 3, 500, 500]  # fmt: skip
+    assert netspec.shapes(one_layer([1, 3, 1000, 1000], type=type_name, kernel_size=[2, 2], stride=[2, 2]))[
+        "outputs"
+    ]["layer"]["shape"] == [1, 3, 500, 500]
 
 
 def test_003_avg_pool2d_divisors() -> None:
@@ -573,10 +639,23 @@ def test_003_max_unpool2d_puts_values_at_the_pools_indices() -> None:
         "netspec": 1,
         "inputs": {"image": [1, 1, 4, 4], "reconstruct": [1, 1, 2, 2]},
         "layers": [
-            {"name": "pool", "type": "MaxPool2d", "inputs": "image", "kernel_size": [2, 2], "stride": [2, 2], "return_indices": True},
-            {"name": "unpool", "type": "MaxUnpool2d", "inputs": ["reconstruct", "pool.indices"], "kernel_size": [2, 2], "stride": [2, 2]},
+            {
+                "name": "pool",
+                "type": "MaxPool2d",
+                "inputs": "image",
+                "kernel_size": [2, 2],
+                "stride": [2, 2],
+                "return_indices": True,
+            },
+            {
+                "name": "unpool",
+                "type": "MaxUnpool2d",
+                "inputs": ["reconstruct", "pool.indices"],
+                "kernel_size": [2, 2],
+                "stride": [2, 2],
+            },
         ],
-    }  # fmt: skip
+    }
     found = netspec.load(mapping).run(
         {"image": image, "reconstruct": reconstruct}, taps=["pool", "pool.indices"]
     )
@@ -630,33 +709,27 @@ def test_003_activations(layer: dict[str, Any], expected: list[float]) -> None:
     np.testing.assert_allclose(apply([-1.0, 2.0], **layer), expected, rtol=1e-6)
 
 
+PICTURE = """\
+netspec: 1
+inputs: {image: [N, 3, H, W]}
+layers:
+  - {type: Conv2d, in_channels: 3, out_channels: 1, kernel_size: 3, bias: false, init: {weight: 0.03}}
+"""
+
+
 def test_003_a_picture_is_read_as_rgb_run_and_the_result_shown_as_one(tmp_path: Path) -> None:
-    image = pytest.importorskip("PIL.Image")
-    from typer.testing import CliRunner
-
-    from netspec.cli import app
-
+    pictures = pytest.importorskip("PIL.Image")
     pixels = np.random.default_rng(0).integers(0, 256, (10, 12, 3), dtype=np.uint8)
-    image.fromarray(pixels).save(tmp_path / "pig.png")
-    (tmp_path / "net.yaml").write_text(
-        "netspec: 1\n"
-        "inputs:\n  image: [N, 3, H, W]\n"
-        "layers:\n"
-        "  - {type: Conv2d, in_channels: 3, out_channels: 1, kernel_size: 3, bias: false, init: {weight: 0.037037037}}\n"
-    )
-    target = tmp_path / "out.png"
-    arguments = [
-        "run",
-        str(tmp_path / "net.yaml"),
-        "--input",
-        str(tmp_path / "pig.png"),
-        "--output",
-        str(target),
-    ]
-    result = CliRunner().invoke(app, arguments)
-    assert result.exit_code == 0, result.output
-    shown = np.asarray(image.open(target))
-    assert shown.shape == (8, 10)
+    pictures.fromarray(pixels).save(tmp_path / "pig.png")
+    (tmp_path / "net.yaml").write_text(PICTURE)
+    command = [sys.executable, "-m", "netspec", "run", "net.yaml", "--input", "pig.png", "--output"]
+    for target in ("out.npy", "out.png"):
+        subprocess.run([*command, target], cwd=tmp_path, check=True, capture_output=True, timeout=120)
+    y = np.load(tmp_path / "out.npy")
+    assert y.shape == (1, 1, 8, 10)
+    np.testing.assert_allclose(y[0, 0, 0, 0], 0.03 * pixels[:3, :3].sum() / 255, rtol=1e-4)
+    with pictures.open(tmp_path / "out.png") as shown:
+        assert shown.size == (10, 8)
 
 
 # --- document 004: Conv1d and Conv2d ------------------------------------------------------------------

@@ -36,8 +36,12 @@ def write_npy(path: Path, array: Any) -> None:
 
 
 def write_npz(path: Path, arrays: dict[str, Any]) -> None:
-    """Several arrays as .npz."""
+    """Several arrays as .npz; unlike `np.savez`, any name will do (`file` is one)."""
+    import zipfile
+
     import numpy as np
 
-    with write_beside(path) as file:
-        np.savez(file, allow_pickle=False, **arrays)
+    with write_beside(path) as file, zipfile.ZipFile(file, "w") as archive:
+        for name, array in arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as entry:
+                np.lib.format.write_array(entry, np.asanyarray(array), allow_pickle=False)

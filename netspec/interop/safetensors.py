@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from netspec.diagnostics import WeightsError
+from netspec.diagnostics import WeightsError, escape
 from netspec.interop.files import write_beside
 
 _DTYPES = {
@@ -28,6 +28,11 @@ _LARGEST_HEADER = 100_000_000
 
 def read_safetensors(path: Path) -> dict[str, Any]:
     """Arrays by name. Raises `WeightsError` for a file that is not whole or not safetensors."""
+    return load_safetensors(path)[0]
+
+
+def load_safetensors(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
+    """Arrays by name, and the stored dtypes of those that were widened. Raises `WeightsError`."""
     size = path.stat().st_size
     with path.open("rb") as file:
         prefix = file.read(8)
@@ -35,38 +40,65 @@ def read_safetensors(path: Path) -> dict[str, Any]:
         if len(prefix) < 8 or length > min(size - 8, _LARGEST_HEADER):
             raise WeightsError(f"{path}: not a safetensors file (its header's length does not fit the file)")
         try:
-            header = json.loads(file.read(length))
+            header = json.loads(file.read(length), object_pairs_hook=_once)
         except (ValueError, RecursionError) as error:
-            raise WeightsError(f"{path}: not a safetensors file (its header is not JSON: {error})") from None
+            reason = "it is nested too deeply" if isinstance(error, RecursionError) else error
+            raise WeightsError(f"{path}: not a safetensors file (its header is not JSON: {reason})") from None
     if not isinstance(header, dict):
         raise WeightsError(f"{path}: not a safetensors file (its header is not a mapping)")
+    header.pop("__metadata__", None)
     start = 8 + length
     data = np.memmap(path, np.uint8, "r", offset=start) if size > start else np.zeros(0, np.uint8)
-    arrays: dict[str, Any] = {}
-    for name, entry in header.items():
-        if name != "__metadata__":
-            arrays[name] = _array(path, name, entry, data)
-    return arrays
+    arrays = {name: _array(path, name, entry, data) for name, entry in header.items()}
+    _check_places(path, header, len(data))
+    return arrays, {name: "bfloat16" for name, entry in header.items() if entry["dtype"] == "BF16"}
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object, in which no key may come twice: readers differ in which of them they take."""
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in found:
+            raise ValueError(f"`{escape(key[:80])}` comes twice")
+        found[key] = value
+    return found
+
+
+def _check_places(path: Path, header: dict[str, Any], size: int) -> None:
+    """Tensors follow one another without overlaps or gaps, up to the end, as the format says."""
+    end, before = 0, "the header"
+    for name, entry in sorted(header.items(), key=lambda item: item[1]["data_offsets"]):
+        begin, stop = entry["data_offsets"]
+        if begin != end:
+            what = "overlaps" if begin < end else "leaves a gap after"
+            raise WeightsError(f"{path}: tensor {escape(name)} {what} {before}")
+        end, before = stop, escape(name)
+    if end != size:
+        raise WeightsError(f"{path}: {size - end:,} bytes after the last tensor belong to none")
 
 
 def _array(path: Path, name: str, entry: Any, data: Any) -> Any:
+    shown = escape(name)
     try:
         kind, shape, (begin, end) = entry["dtype"], tuple(entry["shape"]), entry["data_offsets"]
         numbers = [*shape, begin, end]
-        if not all(isinstance(n, int) and n >= 0 for n in numbers):
+        if not all(type(n) is int and n >= 0 for n in numbers) or not isinstance(kind, str):
             raise ValueError("sizes are not integers >= 0")
     except (TypeError, KeyError, ValueError) as error:
-        raise WeightsError(f"{path}: tensor {name} is badly described ({error})") from None
+        raise WeightsError(f"{path}: tensor {shown} is badly described ({error})") from None
     brain = kind == "BF16"
     if not brain and kind not in _DTYPES:
-        raise WeightsError(f"{path}: tensor {name} has dtype {kind}, which is not supported")
+        raise WeightsError(f"{path}: tensor {shown} has dtype {escape(kind[:40])}, which is not supported")
     dtype = np.dtype("<u2" if brain else _DTYPES[kind])
     if end - begin != math.prod(shape) * dtype.itemsize:
-        raise WeightsError(f"{path}: tensor {name} has {end - begin} bytes, its shape {list(shape)} needs "
+        raise WeightsError(f"{path}: tensor {shown} has {end - begin} bytes, its shape {list(shape)} needs "
                            f"{math.prod(shape) * dtype.itemsize}")  # fmt: skip
     if end > len(data):
-        raise WeightsError(f"{path}: the file is truncated: tensor {name} ends at byte {end} of {len(data)}")
-    array = data[begin:end].view(dtype).reshape(shape)
+        raise WeightsError(f"{path}: the file is truncated: tensor {shown} ends at byte {end} of {len(data)}")
+    try:
+        array = data[begin:end].view(dtype).reshape(shape)
+    except (ValueError, OverflowError) as error:
+        raise WeightsError(f"{path}: tensor {shown} is badly described ({error})") from None
     return (array.astype("<u4") << 16).view("<f4") if brain else array
 
 

@@ -23,7 +23,6 @@ from netspec.interop.archive import Archive, growth_limit, map_file
 from netspec.interop.torch_pickle import (
     LARGEST_PICKLE,
     PickleError,
-    Storage,
     Tensor,
     Unsupported,
     load_pickle,

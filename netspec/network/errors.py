@@ -36,7 +36,7 @@ def diagnostics_of(
         owner = f"`{format_path(loc[:-1])}`" if inner and kind in ("missing", "extra_forbidden") else what
         if kind == "missing":
             parameter = str(loc[-1])
-            known = _INNER.get(str(loc[0]), ()) if inner else options
+            known = _known(loc) if inner else options
             misspelt = [f["loc"][-1] for f in findings if f["type"] == "extra_forbidden"
                         and f["loc"][:-1] == loc[:-1] and nearest(str(f["loc"][-1]), known) == [parameter]]  # fmt: skip
             if not complete or misspelt:
@@ -51,7 +51,7 @@ def diagnostics_of(
                 _purpose(model, parameter),
             )
         elif kind == "extra_forbidden":
-            known = _INNER.get(str(loc[0]), ()) if inner else options
+            known = _known(loc) if inner else options
             yield unknown_key(owner, str(loc[-1]), known, node, (*path, *loc), loc, notes)
         else:
             if "field" in context:
@@ -110,7 +110,12 @@ def spec_error(model: type[BaseModel], error: ValidationError) -> SpecError:
 WHOLES = ("the network", "the run profile", "an entry", "a nested list", "a use")
 """What has keys; layers have parameters."""
 
-_INNER = {"inputs": ("shape", "dtype", "description"), "outputs": ("from", "labels")}
+_INNER = {
+    "inputs": ("shape", "dtype", "description", "picture"),
+    "outputs": ("from", "labels"),
+    "picture": ("resize", "crop", "mean", "std", "interpolation"),
+}
+"""What the mappings below these keys may hold; names stand between two of them."""
 _CODES = {"string_type": "wrong-type", "list_type": "wrong-type", "dict_type": "wrong-type"}
 _WORDS = {
     "string_type": "a text",
@@ -120,6 +125,11 @@ _WORDS = {
     "float_type": "a number",
     "bool_type": "true or false",
 }
+
+
+def _known(loc: tuple[str | int, ...]) -> Sequence[str]:
+    """The keys of the innermost known mapping: `inputs`, a name, `picture`, then the key itself."""
+    return next((_INNER[str(key)] for key in reversed(loc[:-1:2]) if key in _INNER), ())
 
 
 def _plain(finding: Any) -> str:

@@ -13,9 +13,11 @@ from pydantic import (
     Field,
     PlainValidator,
     PrivateAttr,
+    ValidationError,
     WithJsonSchema,
+    model_validator,
 )
-from pydantic_core import PydanticCustomError
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from netspec.diagnostics import Note, Span
 from netspec.document import Mapping, Node, walk_path
@@ -32,6 +34,7 @@ from netspec.layers.parameters import (
     wrong_type,
 )
 from netspec.layers.tensor import DTYPES
+from netspec.network.picture import Picture, contradictions
 
 FORMAT_VERSION = 1
 SYMBOL = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -177,7 +180,7 @@ _CONFIG = ConfigDict(strict=True, extra="forbid", frozen=True, defer_build=True,
 
 
 class InputSpec(BaseModel):
-    """One network input: its shape, its dtype, and a description."""
+    """One network input: its shape, its dtype, how a picture is prepared for it, and a description."""
 
     model_config = _CONFIG
 
@@ -187,6 +190,20 @@ class InputSpec(BaseModel):
     """Element type; a floating input runs in the network's dtype."""
     description: str | None = None
     """What it is, for people."""
+    picture: Picture = None
+    """How a picture is prepared for it; default: scaled to 0..1 at its own size."""
+
+    @model_validator(mode="after")
+    def _picture_fits(self) -> InputSpec:
+        if self.picture is None:
+            return self
+        found = [
+            InitErrorDetails(type=error, loc=place, input=None)
+            for place, error in contradictions(self.picture, self.shape, str(self.dtype))
+        ]
+        if found:
+            raise ValidationError.from_exception_data("InputSpec", found)
+        return self
 
 
 class OutputSpec(BaseModel):

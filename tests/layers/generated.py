@@ -6,6 +6,8 @@ import random
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from netspec.layers import REGISTRY
 from tests.layers.oracle import Arg, Case, families
 
@@ -71,15 +73,22 @@ def _wild(rng: random.Random, case: Case) -> Case:
     dtype = case.dtype
     if rng.random() < 0.15:
         old, dtype = dtype, rng.choice(("float64", "float64", "float16", "complex64", "complex128"))
-        inputs = tuple(replace(arg, dtype=dtype) if arg.dtype == old else arg for arg in inputs)
+        inputs = tuple(_cast(arg, dtype) if arg.dtype == old else arg for arg in inputs)
     if dtype == "float16":
         return replace(case, parameters=parameters, inputs=inputs, dtype=dtype, tolerance=1e-2)
     return replace(case, parameters=parameters, inputs=inputs, dtype=dtype)
 
 
+def _cast(arg: Arg, dtype: str) -> Arg:
+    if arg.values is not None:
+        with np.errstate(all="ignore"):
+            return replace(arg, dtype=dtype, values=np.asarray(arg.values, arg.dtype).astype(dtype))
+    return replace(arg, dtype=dtype)
+
+
 def _wild_arg(rng: random.Random, arg: Arg, case: Case) -> Arg:
     if rng.random() < 0.1:
-        arg = replace(arg, dtype=rng.choice(DTYPES))
+        arg = _cast(arg, rng.choice(DTYPES))
     if arg.values is not None or rng.random() < 0.75:
         return arg
     shape = list(arg.shape)

@@ -49,9 +49,22 @@ CASES = [
     *(Case(name, {}, _AB) for name in TORCH),
     *(Case(name, {}, inputs) for name in ("add", "mul", "maximum") for inputs in _BROADCAST),
     *(Case(name, {}, inputs) for name in ("add", "mul", "div") for inputs in _PROMOTED),
-    *(Case(name, {}, inputs) for name in ("maximum",) for inputs in _PROMOTED if inputs[0].dtype != "complex64"),
-    *(Case(name, {}, (Arg((3,), "float16"), Arg((3,), "float16")), dtype="float16", tolerance=2e-3) for name in TORCH if name != "pow"),
-    *(Case(name, {}, (Arg((3,), "float64"), Arg((3,), "float64")), dtype="float64", tolerance=1e-12) for name in TORCH if name != "pow"),
+    *(
+        Case(name, {}, inputs)
+        for name in ("maximum",)
+        for inputs in _PROMOTED
+        if inputs[0].dtype != "complex64"
+    ),
+    *(
+        Case(name, {}, (Arg((3,), "float16"), Arg((3,), "float16")), dtype="float16", tolerance=2e-3)
+        for name in TORCH
+        if name != "pow"
+    ),
+    *(
+        Case(name, {}, (Arg((3,), "float64"), Arg((3,), "float64")), dtype="float64", tolerance=1e-12)
+        for name in TORCH
+        if name != "pow"
+    ),
     *(Case(name, {}, _INTS) for name in TORCH if name != "pow"),
     *(Case(name, {}, _EDGES) for name in TORCH),
     *(Case(name, {}, (Arg((2, 3), kind="special"), Arg((2, 3)))) for name in TORCH),
@@ -112,7 +125,11 @@ CASES = [
     Case("pow", {"exponent": True}, (Arg((3,), "bool"),)),
     Case("pow", {"exponent": False}, (Arg((3,), "bool"),)),
     Case("pow", {"exponent": 2}, (Arg((3,), "complex64"),)),
-    Case("pow", {}, (Arg(values=[1, -1, 2, 0, 3], dtype="int64"), Arg(values=[-1, -3, -2, -1, 4], dtype="int64"))),
+    Case(
+        "pow",
+        {},
+        (Arg(values=[1, -1, 2, 0, 3], dtype="int64"), Arg(values=[-1, -3, -2, -1, 4], dtype="int64")),
+    ),
     Case("pow", {}, (Arg((3,), kind="positive"), Arg((3,), "int64"))),
     Case("pow", {}, (Arg((3,), "bool"), Arg((3,), "int64"))),
     Case("pow", {}, (Arg((2, 1), kind="positive"), Arg((3,)))),
@@ -122,7 +139,7 @@ CASES = [
     Case("minimum", {"other": 0}),
     Case("maximum", {"other": 2.5}, (Arg((3,), "int64"),)),
     Case("minimum", {"other": 2}, (Arg((3,), "int32"),)),
-]  # fmt: skip
+]
 
 _BAD = (Arg((2, 3)), Arg((2,)))
 REJECTIONS = [
@@ -131,10 +148,20 @@ REJECTIONS = [
     Rejection("add", {}, (Arg((0,)), Arg((3,))), code="cannot-broadcast"),
     *(Rejection(name, {}, (Arg((2, 3)),), code="missing-operand") for name in ("add", "mul", "pow")),
     Rejection("add", {"other": "two"}, (Arg((3,)),), code="wrong-type", parameter="other"),
-    Rejection("add", {"alpha": 2.5}, (Arg((3,), "int64"), Arg((3,), "int64")), code="wrong-alpha", parameter="alpha"),
+    Rejection(
+        "add", {"alpha": 2.5}, (Arg((3,), "int64"), Arg((3,), "int64")), code="wrong-alpha", parameter="alpha"
+    ),
     Rejection("add", {"alpha": True}, (Arg((3,)), Arg((3,))), code="wrong-alpha", parameter="alpha"),
-    Rejection("add", {"alpha": 2.5}, (Arg((3,), "bool"), Arg((3,), "bool")), code="wrong-alpha", parameter="alpha"),
-    Rejection("add", {"alpha": 300}, (Arg((3,), "uint8"), Arg((3,), "uint8")), code="out-of-range", parameter="alpha"),
+    Rejection(
+        "add", {"alpha": 2.5}, (Arg((3,), "bool"), Arg((3,), "bool")), code="wrong-alpha", parameter="alpha"
+    ),
+    Rejection(
+        "add",
+        {"alpha": 300},
+        (Arg((3,), "uint8"), Arg((3,), "uint8")),
+        code="out-of-range",
+        parameter="alpha",
+    ),
     Rejection("add", {"alpah": 2}, _AB, code="unknown-key"),
     Rejection("sub", {}, (Arg((3,), "bool"), Arg((3,), "bool")), code="wrong-dtype"),
     Rejection("sub", {}, (Arg((3,)), Arg((3,), "bool")), code="wrong-dtype"),
@@ -142,11 +169,23 @@ REJECTIONS = [
     Rejection("div", {"rounding_mode": "round"}, _AB, code="unknown-value", parameter="rounding_mode"),
     Rejection("div", {"rounding_mode": "floor"}, (Arg((3,), "bool"), Arg((3,), "bool")), code="wrong-dtype"),
     Rejection("div", {"rounding_mode": "floor"}, (Arg((3,), "complex64"), Arg((3,))), code="wrong-dtype"),
-    Rejection("div", {"rounding_mode": "floor", "other": 0}, (Arg((3,), "int64"),), code="division-by-zero", parameter="other"),
-    Rejection("div", {"rounding_mode": "trunc", "other": 256}, (Arg((3,), "uint8"),), code="division-by-zero", parameter="other"),
+    Rejection(
+        "div",
+        {"rounding_mode": "floor", "other": 0},
+        (Arg((3,), "int64"),),
+        code="division-by-zero",
+        parameter="other",
+    ),
+    Rejection(
+        "div",
+        {"rounding_mode": "trunc", "other": 256},
+        (Arg((3,), "uint8"),),
+        code="division-by-zero",
+        parameter="other",
+    ),
     Rejection("pow", {"exponent": -1}, (Arg((3,), "int64"),), code="negative-power", parameter="exponent"),
     Rejection("pow", {"exponent": 300}, (Arg((3,), "uint8"),), code="out-of-range", parameter="exponent"),
     Rejection("pow", {}, (Arg((3,), "bool"), Arg((3,), "bool")), code="wrong-dtype"),
     Rejection("maximum", {}, (Arg((3,), "complex64"), Arg((3,), "complex64")), code="wrong-dtype"),
     Rejection("minimum", {}, (Arg((3,)), Arg((3,), "complex64")), code="wrong-dtype"),
-]  # fmt: skip
+]

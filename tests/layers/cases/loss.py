@@ -42,12 +42,20 @@ _W = {"weight": [0.5, 2.0, 1.0, 0.25]}
 _W3 = {"weight": [0.5, 2.0, 1.0]}
 
 CASES = [
-    *(Case(name, options, _PAIR) for name in ("MSELoss", "L1Loss", "SmoothL1Loss") for options in _REDUCTIONS),
+    *(
+        Case(name, options, _PAIR)
+        for name in ("MSELoss", "L1Loss", "SmoothL1Loss")
+        for options in _REDUCTIONS
+    ),
     *(Case("HuberLoss", options, _PAIR) for options in _REDUCTIONS[:3]),
     *(Case("KLDivLoss", options, _SOFT) for options in (*_REDUCTIONS, {"reduction": "batchmean"})),
     *(Case("BCELoss", options, _PROBABLE) for options in _REDUCTIONS),
     *(Case("BCEWithLogitsLoss", options, _SOFT) for options in _REDUCTIONS),
-    *(Case(name, options, _CLASS_INPUTS[0]) for name in ("NLLLoss", "CrossEntropyLoss") for options in _REDUCTIONS[3:]),
+    *(
+        Case(name, options, _CLASS_INPUTS[0])
+        for name in ("NLLLoss", "CrossEntropyLoss")
+        for options in _REDUCTIONS[3:]
+    ),
     # distances
     *(
         Case(name, options, inputs)
@@ -91,9 +99,25 @@ CASES = [
     Case("BCELoss", _W, _PROBABLE),
     Case("BCELoss", {"weight": [[0.5], [2.0], [1.0]], "reduction": "none"}, _PROBABLE),
     Case("BCELoss", {"weight": [[2.0]], "reduction": "sum"}, _PROBABLE),
-    Case("BCELoss", {}, (Arg((3,), "float64", kind="unit"), Arg((3,), "float64", kind="unit")), dtype="float64", tolerance=1e-12),
-    Case("BCELoss", {}, (Arg((3,), "float16", kind="unit"), Arg((3,), "float16", kind="unit")), dtype="float16", tolerance=4e-3),
-    Case("BCEWithLogitsLoss", {"reduction": "none"}, (Arg(values=[100.0, -100.0, 0.0, 30.0, -30.0]), Arg(values=[0.0, 1.0, 1.0, 1.0, 0.0]))),
+    Case(
+        "BCELoss",
+        {},
+        (Arg((3,), "float64", kind="unit"), Arg((3,), "float64", kind="unit")),
+        dtype="float64",
+        tolerance=1e-12,
+    ),
+    Case(
+        "BCELoss",
+        {},
+        (Arg((3,), "float16", kind="unit"), Arg((3,), "float16", kind="unit")),
+        dtype="float16",
+        tolerance=4e-3,
+    ),
+    Case(
+        "BCEWithLogitsLoss",
+        {"reduction": "none"},
+        (Arg(values=[100.0, -100.0, 0.0, 30.0, -30.0]), Arg(values=[0.0, 1.0, 1.0, 1.0, 0.0])),
+    ),
     Case("BCEWithLogitsLoss", {"reduction": "none"}, (Arg((3, 4), kind="special"), Arg((3, 4), kind="unit"))),
     Case("BCEWithLogitsLoss", {}, (Arg((2,)), Arg(values=[5.0, -3.0]))),
     Case("BCEWithLogitsLoss", {}, _EMPTY),
@@ -101,7 +125,11 @@ CASES = [
     Case("BCEWithLogitsLoss", {"weight": [[0.5], [2.0], [1.0]], "reduction": "none"}, _SOFT),
     Case("BCEWithLogitsLoss", {"pos_weight": [0.5, 2.0, 1.0, 3.0]}, _SOFT),
     Case("BCEWithLogitsLoss", {"pos_weight": [[0.5], [2.0], [1.0]], "reduction": "none"}, _SOFT),
-    Case("BCEWithLogitsLoss", {"pos_weight": [3.0], "reduction": "none"}, (Arg(values=[100.0, -100.0, 0.0]), Arg(values=[0.0, 1.0, 1.0]))),
+    Case(
+        "BCEWithLogitsLoss",
+        {"pos_weight": [3.0], "reduction": "none"},
+        (Arg(values=[100.0, -100.0, 0.0]), Arg(values=[0.0, 1.0, 1.0])),
+    ),
     Case("BCEWithLogitsLoss", {**_W, "pos_weight": [1.0, 2.0, 3.0, 4.0], "reduction": "sum"}, _SOFT),
     # classes
     *(
@@ -120,13 +148,23 @@ CASES = [
         )
     ),
     *(
-        Case(name, {"ignore_index": index, **weight}, (Arg((3, 3)), Arg(values=values, dtype="int64")), label=str(values))
+        Case(
+            name,
+            {"ignore_index": index, **weight},
+            (Arg((3, 3)), Arg(values=values, dtype="int64")),
+            label=str(values),
+        )
         for name in ("NLLLoss", "CrossEntropyLoss")
         for index, values in ((1, [1, 0, 2]), (7, [7, 0, 2]), (-1, [-1, -1, 2]))
         for weight in ({}, _W3)
     ),
-    *(Case(name, {"weight": [0.0, 0.0, 0.0]}, (Arg((2, 3)), _classes(2, high=3))) for name in ("NLLLoss", "CrossEntropyLoss")),
-    Case("NLLLoss", {"reduction": "none"}, (Arg((2, 3), kind="special"), Arg(values=[0, -100], dtype="int64"))),
+    *(
+        Case(name, {"weight": [0.0, 0.0, 0.0]}, (Arg((2, 3)), _classes(2, high=3)))
+        for name in ("NLLLoss", "CrossEntropyLoss")
+    ),
+    Case(
+        "NLLLoss", {"reduction": "none"}, (Arg((2, 3), kind="special"), Arg(values=[0, -100], dtype="int64"))
+    ),
     *(
         Case("CrossEntropyLoss", {"label_smoothing": share, "reduction": reduction, **weight}, inputs)
         for share, weight, inputs in (
@@ -157,11 +195,15 @@ CASES = [
         for reduction in ("none", "mean", "sum")
     ),
     Case("CrossEntropyLoss", {}, (Arg((3, 0)), Arg((3, 0)))),
-    Case("CrossEntropyLoss", {}, (Arg(values=[[1000.0, 0.0], [-1000.0, 0.0]]), Arg(values=[1, 0], dtype="int64"))),
+    Case(
+        "CrossEntropyLoss",
+        {},
+        (Arg(values=[[1000.0, 0.0], [-1000.0, 0.0]]), Arg(values=[1, 0], dtype="int64")),
+    ),
     Case("CrossEntropyLoss", {}, (Arg((5, 4), "float64"), _classes(5)), dtype="float64", tolerance=1e-12),
     Case("CrossEntropyLoss", {}, (Arg((5, 4), "float16"), _classes(5)), dtype="float16", tolerance=4e-3),
     Case("NLLLoss", _W, (Arg((5, 4), "float64"), _classes(5)), dtype="float64", tolerance=1e-12),
-]  # fmt: skip
+]
 
 _BAD_CLASS = (Arg((2, 3)), Arg(values=[0, 3], dtype="int64"))
 _NEGATIVE_CLASS = (Arg((2, 3)), Arg(values=[0, -1], dtype="int64"))
@@ -169,14 +211,35 @@ _ELEMENTWISE = ("MSELoss", "L1Loss", "SmoothL1Loss", "HuberLoss", "KLDivLoss", "
 _ALL = (*_ELEMENTWISE, "NLLLoss", "CrossEntropyLoss")
 
 REJECTIONS = [
-    *(Rejection(name, {"reduction": "average"}, _PROBABLE, code="unknown-value", parameter="reduction") for name in _ELEMENTWISE),
-    *(Rejection(name, {"reduction": "batchmean"}, _CLASS_INPUTS[0], code="unknown-value", parameter="reduction") for name in ("NLLLoss", "CrossEntropyLoss")),
+    *(
+        Rejection(name, {"reduction": "average"}, _PROBABLE, code="unknown-value", parameter="reduction")
+        for name in _ELEMENTWISE
+    ),
+    *(
+        Rejection(
+            name, {"reduction": "batchmean"}, _CLASS_INPUTS[0], code="unknown-value", parameter="reduction"
+        )
+        for name in ("NLLLoss", "CrossEntropyLoss")
+    ),
     *(Rejection(name, {"alpha": 1}, _PAIR, code="unknown-key") for name in _ALL),
     *(Rejection(name, {}, (Arg((2, 3)), Arg((2,))), code="cannot-broadcast") for name in _ELEMENTWISE[:5]),
-    *(Rejection(name, {}, (Arg((3,), kind="unit"), Arg((1,), kind="unit")), code="shape-mismatch") for name in ("BCELoss", "BCEWithLogitsLoss")),
-    *(Rejection(name, {}, (Arg((3,), kind="unit"), Arg((1, 3), kind="unit")), code="shape-mismatch") for name in ("BCELoss", "BCEWithLogitsLoss")),
-    *(Rejection(name, {}, (Arg((3,), "int64"), Arg((3,), "int64")), code="wrong-dtype") for name in _ELEMENTWISE),
-    *(Rejection(name, {}, (Arg((3,), "complex64"), Arg((3,), "complex64")), code="wrong-dtype") for name in _ELEMENTWISE if name != "L1Loss"),
+    *(
+        Rejection(name, {}, (Arg((3,), kind="unit"), Arg((1,), kind="unit")), code="shape-mismatch")
+        for name in ("BCELoss", "BCEWithLogitsLoss")
+    ),
+    *(
+        Rejection(name, {}, (Arg((3,), kind="unit"), Arg((1, 3), kind="unit")), code="shape-mismatch")
+        for name in ("BCELoss", "BCEWithLogitsLoss")
+    ),
+    *(
+        Rejection(name, {}, (Arg((3,), "int64"), Arg((3,), "int64")), code="wrong-dtype")
+        for name in _ELEMENTWISE
+    ),
+    *(
+        Rejection(name, {}, (Arg((3,), "complex64"), Arg((3,), "complex64")), code="wrong-dtype")
+        for name in _ELEMENTWISE
+        if name != "L1Loss"
+    ),
     Rejection("L1Loss", {}, (Arg((3,), "bool"), Arg((3,))), code="wrong-dtype"),
     Rejection("HuberLoss", {"reduction": "none"}, (Arg((3,), "int64"), Arg((3,))), code="wrong-dtype"),
     Rejection("KLDivLoss", {}, (Arg((3,)), Arg((3,), "int64")), code="wrong-dtype"),
@@ -189,14 +252,26 @@ REJECTIONS = [
     Rejection("BCELoss", {}, (Arg(values=[float("nan"), 0.2]), Arg(values=[1.0, 0.0])), label="NaN"),
     Rejection("BCELoss", {}, (Arg(values=[0.5, 0.2]), Arg(values=[2.0, 0.0])), label="target"),
     Rejection("BCELoss", {}, (Arg(values=[0.5, 0.2]), Arg(values=[float("nan"), 0.0])), label="NaN target"),
-    Rejection("BCELoss", {}, (Arg(values=[0.5, 0.2]), Arg(values=[1, 0], dtype="int64")), code="dtype-mismatch", label="integers"),
+    Rejection(
+        "BCELoss",
+        {},
+        (Arg(values=[0.5, 0.2]), Arg(values=[1, 0], dtype="int64")),
+        code="dtype-mismatch",
+        label="integers",
+    ),
     *(
         Rejection(name, {"weight": weight}, _PROBABLE, code="cannot-broadcast", parameter="weight")
         for name in ("BCELoss", "BCEWithLogitsLoss")
         for weight in ([1.0, 2.0], [[[1.0]]])
     ),
     Rejection("BCELoss", {"weight": [[1.0, 2.0], [3.0]]}, _PROBABLE, code="ragged-list"),
-    Rejection("BCEWithLogitsLoss", {"pos_weight": [1.0, 2.0, 3.0]}, _PROBABLE, code="cannot-broadcast", parameter="pos_weight"),
+    Rejection(
+        "BCEWithLogitsLoss",
+        {"pos_weight": [1.0, 2.0, 3.0]},
+        _PROBABLE,
+        code="cannot-broadcast",
+        parameter="pos_weight",
+    ),
     Rejection("BCEWithLogitsLoss", {}, (Arg((3,)), Arg((3,), "int64")), code="wrong-dtype"),
     Rejection("BCEWithLogitsLoss", {}, (Arg((3,)), Arg((3,), "bool")), code="wrong-dtype"),
     *(
@@ -226,8 +301,26 @@ REJECTIONS = [
     Rejection("NLLLoss", {}, (Arg((2, 3)), Arg((2, 3), kind="unit")), code="wrong-dtype"),
     Rejection("CrossEntropyLoss", {}, (Arg((2, 3)), _classes(2, 3)), code="wrong-dtype"),
     Rejection("CrossEntropyLoss", {}, (Arg((2, 3)), _classes(2, 1)), label="two axes"),
-    Rejection("CrossEntropyLoss", {"weight": [1.0, 2.0]}, (Arg((2, 3)), Arg((2, 3), kind="unit")), code="shape-mismatch", parameter="weight"),
-    Rejection("CrossEntropyLoss", {"ignore_index": 1}, (Arg((2, 3)), Arg((2, 3), kind="unit")), code="unused-value", parameter="ignore_index"),
-    Rejection("CrossEntropyLoss", {"label_smoothing": 1.5}, _CLASS_INPUTS[0], code="out-of-range", parameter="label_smoothing"),
+    Rejection(
+        "CrossEntropyLoss",
+        {"weight": [1.0, 2.0]},
+        (Arg((2, 3)), Arg((2, 3), kind="unit")),
+        code="shape-mismatch",
+        parameter="weight",
+    ),
+    Rejection(
+        "CrossEntropyLoss",
+        {"ignore_index": 1},
+        (Arg((2, 3)), Arg((2, 3), kind="unit")),
+        code="unused-value",
+        parameter="ignore_index",
+    ),
+    Rejection(
+        "CrossEntropyLoss",
+        {"label_smoothing": 1.5},
+        _CLASS_INPUTS[0],
+        code="out-of-range",
+        parameter="label_smoothing",
+    ),
     Rejection("CrossEntropyLoss", {"label_smoothing": 0.1}, (Arg((4,)), _classes(1)), code="shape-mismatch"),
-]  # fmt: skip
+]

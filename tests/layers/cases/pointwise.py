@@ -6,8 +6,17 @@ from tests.layers.oracle import Arg, Case, Rejection
 
 _TORCH = ("exp", "log", "sqrt", "rsqrt", "sin", "cos", "sigmoid", "tanh", "neg", "square", "abs", "clamp")
 _FUNCTIONAL = (
-    "relu", "leaky_relu", "elu", "gelu", "silu", "hardswish", "hardsigmoid", "softplus", "softmax", "log_softmax",
-)  # fmt: skip
+    "relu",
+    "leaky_relu",
+    "elu",
+    "gelu",
+    "silu",
+    "hardswish",
+    "hardsigmoid",
+    "softplus",
+    "softmax",
+    "log_softmax",
+)
 
 
 def _run(case: Any, tensors: list[Any]) -> Any:
@@ -40,8 +49,14 @@ CASES = [
     *(Case(name, {}, (Arg((4,), "float64"),), dtype="float64", tolerance=1e-10) for name in _PLAIN),
     *(Case(name, {}, (Arg((4,), "float16"),), dtype="float16", tolerance=3e-3) for name in _PLAIN),
     *(Case(name, {}, (Arg((4,), dtype),)) for name in _TO_FLOAT for dtype in ("int64", "uint8", "bool")),
-    *(Case(name, {}, (Arg((4,), "complex64"),)) for name in (*_TO_FLOAT, "neg", "square", "abs", "silu", "detach")),
-    *(Case(name, {}, (Arg(values=[3, -4, 0, -128], dtype="int8"),)) for name in ("neg", "square", "abs", "relu", "detach")),
+    *(
+        Case(name, {}, (Arg((4,), "complex64"),))
+        for name in (*_TO_FLOAT, "neg", "square", "abs", "silu", "detach")
+    ),
+    *(
+        Case(name, {}, (Arg(values=[3, -4, 0, -128], dtype="int8"),))
+        for name in ("neg", "square", "abs", "relu", "detach")
+    ),
     *(Case(name, {}, (Arg((3,), "uint8"),)) for name in ("neg", "square", "abs", "relu")),
     Case("square", {}, (Arg((3,), "bool"),)),
     Case("detach", {}, (Arg((3,), "bool"),)),
@@ -92,11 +107,19 @@ CASES = [
             Case(name, {"dim": 1}, (Arg((2, 3), "float16"),), dtype="float16", tolerance=3e-3),
         )
     ),
-]  # fmt: skip
+]
 
 REJECTIONS = [
-    *(Rejection(name, {}, (Arg((3,), dtype),), code="wrong-dtype") for name in _REAL for dtype in ("int64", "bool")),
-    *(Rejection(name, {}, (Arg((3,), "complex64"),), code="wrong-dtype") for name in (*_REAL, "relu") if name != "silu"),
+    *(
+        Rejection(name, {}, (Arg((3,), dtype),), code="wrong-dtype")
+        for name in _REAL
+        for dtype in ("int64", "bool")
+    ),
+    *(
+        Rejection(name, {}, (Arg((3,), "complex64"),), code="wrong-dtype")
+        for name in (*_REAL, "relu")
+        if name != "silu"
+    ),
     *(Rejection(name, {}, (Arg((3,), "bool"),), code="wrong-dtype") for name in ("relu", "neg", "abs")),
     Rejection("gelu", {"approximate": "erf"}, code="unknown-value", parameter="approximate"),
     Rejection("leaky_relu", {"negative_slope": "steep"}, code="wrong-type", parameter="negative_slope"),
@@ -118,4 +141,4 @@ REJECTIONS = [
             Rejection(name, {"dim": 0, "dtype": "int64"}, code="wrong-dtype", parameter="dtype"),
         )
     ),
-]  # fmt: skip
+]

@@ -104,9 +104,21 @@ CASES = [
     _einsum_case("ij,jk->ik", (2, 3), (3, 2), dtype="complex64"),
     Case("einsum", {"equation": "i,i->i"}, (Arg((3,)), Arg((3,), "int64"))),
     Case("einsum", {"equation": "i,j->ij"}, (Arg((3,)), Arg((2,), "int64"))),
-    Case("einsum", {"equation": "ij,jk->ik"}, (Arg((2, 3), "float64"), Arg((3, 2), "float64")), dtype="float64", tolerance=1e-12),
-    Case("einsum", {"equation": "ij,jk->ik"}, (Arg((2, 3), "float16"), Arg((3, 2), "float16")), dtype="float16", tolerance=3e-3),
-]  # fmt: skip
+    Case(
+        "einsum",
+        {"equation": "ij,jk->ik"},
+        (Arg((2, 3), "float64"), Arg((3, 2), "float64")),
+        dtype="float64",
+        tolerance=1e-12,
+    ),
+    Case(
+        "einsum",
+        {"equation": "ij,jk->ik"},
+        (Arg((2, 3), "float16"), Arg((3, 2), "float16")),
+        dtype="float16",
+        tolerance=3e-3,
+    ),
+]
 
 
 def _refused(equation: str, *shapes: tuple[int, ...], code: str, dtype: str = "float32") -> Rejection:
@@ -146,4 +158,4 @@ REJECTIONS = [
     _refused("i,i->", (2,), (2,), code="wrong-dtype", dtype="bool"),
     Rejection("einsum", {"equation": "i,i->"}, (Arg((2,)), Arg((2,), "int64")), code="dtype-mismatch"),
     Rejection("einsum", {"equation": 5}, (Arg((2,)),), code="wrong-type", parameter="equation"),
-]  # fmt: skip
+]

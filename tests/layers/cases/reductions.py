@@ -32,7 +32,13 @@ CASES = [
     *(
         Case(name, parameters, (_X,))
         for name in _SEVERAL
-        for parameters in ({"dim": [0, 2]}, {"dim": [-1, 0], "keepdim": True}, {"dim": []}, {"dim": [1]}, {"keepdim": True})
+        for parameters in (
+            {"dim": [0, 2]},
+            {"dim": [-1, 0], "keepdim": True},
+            {"dim": []},
+            {"dim": [1]},
+            {"keepdim": True},
+        )
     ),
     *(Case(name, parameters, (Arg(()),)) for name in TORCH for parameters in ({}, {"dim": 0}, {"dim": -1})),
     *(Case(name, {"dim": 1}, (_SPECIAL,)) for name in TORCH),
@@ -41,7 +47,12 @@ CASES = [
     *(Case(name, {"dim": 0}, (Arg((4, 5), kind="ties"),)) for name in TORCH),
     *(Case(name, {"dim": 0}, (Arg((3, 2), "float64"),), dtype="float64", tolerance=1e-12) for name in TORCH),
     *(Case(name, {"dim": 0}, (Arg((3, 2), "float16"),), dtype="float16", tolerance=3e-3) for name in TORCH),
-    *(Case(name, {}, (Arg((3, 2), dtype),)) for name in TORCH if name != "mean" for dtype in ("int64", "int32", "uint8")),
+    *(
+        Case(name, {}, (Arg((3, 2), dtype),))
+        for name in TORCH
+        if name != "mean"
+        for dtype in ("int64", "int32", "uint8")
+    ),
     *(Case(name, {}, (Arg((3, 2), "bool"),)) for name in ("sum", "prod", "amax", "amin")),
     *(Case(name, {"dim": 1}, (Arg((3, 2), "complex64"),)) for name in ("sum", "mean", "prod")),
     *(Case(name, {}, (Arg((0, 3)),)) for name in ("sum", "mean", "prod")),
@@ -55,7 +66,7 @@ CASES = [
     Case("mean", {"dtype": "float64"}, (Arg((5,), "bool"),)),
     Case("prod", {"dtype": "float32"}, (Arg((5,), "int64"),)),
     Case("sum", {"dim": [2, 3]}, (Arg((1, 2, 9, 9)),)),
-]  # fmt: skip
+]
 
 REJECTIONS = [
     *(Rejection(name, {"dim": 2}, code="axis-out-of-range", parameter="dim") for name in TORCH),
@@ -68,7 +79,10 @@ REJECTIONS = [
     Rejection("prod", {"keepdim": True}, code="missing-key", parameter="keepdim"),
     *(Rejection(name, {}, (Arg((0, 3)),), code="empty-axis") for name in ("amax", "amin", "argmax")),
     *(Rejection(name, {"dim": 0}, (Arg((0, 3)),), code="empty-axis") for name in ("amax", "amin", "argmax")),
-    *(Rejection(name, {}, (Arg((3,), "complex64"),), code="wrong-dtype") for name in ("amax", "amin", "argmax")),
+    *(
+        Rejection(name, {}, (Arg((3,), "complex64"),), code="wrong-dtype")
+        for name in ("amax", "amin", "argmax")
+    ),
     Rejection("argmax", {}, (Arg((3,), "bool"),), code="wrong-dtype"),
     Rejection("sum", {"dtype": "real"}, code="unknown-value", parameter="dtype"),
-]  # fmt: skip
+]

@@ -179,7 +179,7 @@ CASES = [
     Case("pad", {"pad": [2, -1], "mode": "circular"}, (_RAMP,)),
     Case("pad", {"pad": [-1, 2], "mode": "circular"}, (_RAMP,)),
     Case("pad", {"pad": [1, 1], "mode": "circular"}, (Arg((2, 0, 3)),)),
-]  # fmt: skip
+]
 
 REJECTIONS = [
     Rejection("Flatten", {}, (Arg((2,)),), code="axis-out-of-range"),
@@ -190,16 +190,66 @@ REJECTIONS = [
     Rejection("Flatten", {"start_dim": -4}, (_X,), code="axis-out-of-range", parameter="start_dim"),
     Rejection("Flatten", {"start": 1}, (_X,), code="unknown-key"),
     Rejection("flatten", {"start_dim": 3}, (_X,), code="axis-out-of-range", parameter="start_dim"),
-    Rejection("Unflatten", {"dim": 1, "unflattened_size": 6}, (Arg((2, 6)),), code="wrong-type", parameter="unflattened_size"),
-    Rejection("Unflatten", {"dim": 1, "unflattened_size": []}, (Arg((2, 6)),), code="wrong-length", parameter="unflattened_size"),
-    Rejection("Unflatten", {"dim": 1, "unflattened_size": [2, 2]}, (Arg((2, 6)),), code="shape-mismatch", parameter="unflattened_size"),
-    Rejection("Unflatten", {"dim": 1, "unflattened_size": [4, -1]}, (Arg((2, 6)),), code="shape-mismatch", parameter="unflattened_size"),
-    Rejection("Unflatten", {"dim": 1, "unflattened_size": [-1, -1]}, (Arg((2, 6)),), code="wrong-shape", parameter="unflattened_size"),
-    Rejection("Unflatten", {"dim": 1, "unflattened_size": [-2, -3]}, (Arg((2, 6)),), code="wrong-shape", parameter="unflattened_size"),
-    Rejection("Unflatten", {"dim": 1, "unflattened_size": [0, -1]}, (Arg((2, 0)),), code="wrong-shape", parameter="unflattened_size"),
-    Rejection("Unflatten", {"dim": 2, "unflattened_size": [2, 3]}, (Arg((2, 6)),), code="axis-out-of-range", parameter="dim"),
+    Rejection(
+        "Unflatten",
+        {"dim": 1, "unflattened_size": 6},
+        (Arg((2, 6)),),
+        code="wrong-type",
+        parameter="unflattened_size",
+    ),
+    Rejection(
+        "Unflatten",
+        {"dim": 1, "unflattened_size": []},
+        (Arg((2, 6)),),
+        code="wrong-length",
+        parameter="unflattened_size",
+    ),
+    Rejection(
+        "Unflatten",
+        {"dim": 1, "unflattened_size": [2, 2]},
+        (Arg((2, 6)),),
+        code="shape-mismatch",
+        parameter="unflattened_size",
+    ),
+    Rejection(
+        "Unflatten",
+        {"dim": 1, "unflattened_size": [4, -1]},
+        (Arg((2, 6)),),
+        code="shape-mismatch",
+        parameter="unflattened_size",
+    ),
+    Rejection(
+        "Unflatten",
+        {"dim": 1, "unflattened_size": [-1, -1]},
+        (Arg((2, 6)),),
+        code="wrong-shape",
+        parameter="unflattened_size",
+    ),
+    Rejection(
+        "Unflatten",
+        {"dim": 1, "unflattened_size": [-2, -3]},
+        (Arg((2, 6)),),
+        code="wrong-shape",
+        parameter="unflattened_size",
+    ),
+    Rejection(
+        "Unflatten",
+        {"dim": 1, "unflattened_size": [0, -1]},
+        (Arg((2, 0)),),
+        code="wrong-shape",
+        parameter="unflattened_size",
+    ),
+    Rejection(
+        "Unflatten",
+        {"dim": 2, "unflattened_size": [2, 3]},
+        (Arg((2, 6)),),
+        code="axis-out-of-range",
+        parameter="dim",
+    ),
     Rejection("Unflatten", {"dim": 0, "unflattened_size": [1]}, (Arg(()),), code="wrong-rank"),
-    Rejection("unflatten", {"dim": 0, "sizes": [5, 1]}, (Arg((6,)),), code="shape-mismatch", parameter="sizes"),
+    Rejection(
+        "unflatten", {"dim": 0, "sizes": [5, 1]}, (Arg((6,)),), code="shape-mismatch", parameter="sizes"
+    ),
     Rejection("unflatten", {"dim": 0, "sizes": 6}, (Arg((6,)),), code="wrong-type", parameter="sizes"),
     Rejection("reshape", {"shape": [5, 2]}, (_X,), code="shape-mismatch", parameter="shape"),
     Rejection("reshape", {"shape": [5, -1]}, (_X,), code="shape-mismatch", parameter="shape"),
@@ -222,7 +272,9 @@ REJECTIONS = [
     Rejection("permute", {"dims": [0, 2]}, (Arg((2, 3)),), code="axis-out-of-range", parameter="dims"),
     Rejection("permute", {"dims": 0}, (Arg((2,)),), code="wrong-type", parameter="dims"),
     Rejection("permute", {"dims": [0]}, (Arg(()),), code="wrong-length", parameter="dims"),
-    Rejection("transpose", {"dim0": 0, "dim1": 2}, (Arg((2, 3)),), code="axis-out-of-range", parameter="dim1"),
+    Rejection(
+        "transpose", {"dim0": 0, "dim1": 2}, (Arg((2, 3)),), code="axis-out-of-range", parameter="dim1"
+    ),
     Rejection("cat", {}, (Arg((2, 3)), Arg((1, 2))), code="shape-mismatch"),
     Rejection("cat", {"dim": 1}, (Arg((2, 3)), Arg((1, 3))), code="shape-mismatch"),
     Rejection("cat", {}, (Arg((2, 3)), Arg((2,))), code="wrong-rank"),
@@ -233,13 +285,49 @@ REJECTIONS = [
     Rejection("stack", {}, (Arg((1,)), Arg((3,))), code="shape-mismatch"),
     Rejection("stack", {}, (Arg((2,)), Arg((2, 1))), code="shape-mismatch"),
     Rejection("stack", {"dim": 2}, (Arg((2,)), Arg((2,))), code="axis-out-of-range", parameter="dim"),
-    Rejection("split", {"split_size_or_sections": [2, 2]}, (Arg((5, 2)),), code="shape-mismatch", parameter="split_size_or_sections"),
-    Rejection("split", {"split_size_or_sections": [2, -1, 4]}, (Arg((5, 2)),), code="out-of-range", parameter="split_size_or_sections"),
-    Rejection("split", {"split_size_or_sections": 0}, (Arg((5, 2)),), code="out-of-range", parameter="split_size_or_sections"),
-    Rejection("split", {"split_size_or_sections": -1}, (Arg((5, 2)),), code="out-of-range", parameter="split_size_or_sections"),
-    Rejection("split", {"split_size_or_sections": []}, (Arg((5, 2)),), code="out-of-range", parameter="split_size_or_sections"),
+    Rejection(
+        "split",
+        {"split_size_or_sections": [2, 2]},
+        (Arg((5, 2)),),
+        code="shape-mismatch",
+        parameter="split_size_or_sections",
+    ),
+    Rejection(
+        "split",
+        {"split_size_or_sections": [2, -1, 4]},
+        (Arg((5, 2)),),
+        code="out-of-range",
+        parameter="split_size_or_sections",
+    ),
+    Rejection(
+        "split",
+        {"split_size_or_sections": 0},
+        (Arg((5, 2)),),
+        code="out-of-range",
+        parameter="split_size_or_sections",
+    ),
+    Rejection(
+        "split",
+        {"split_size_or_sections": -1},
+        (Arg((5, 2)),),
+        code="out-of-range",
+        parameter="split_size_or_sections",
+    ),
+    Rejection(
+        "split",
+        {"split_size_or_sections": []},
+        (Arg((5, 2)),),
+        code="out-of-range",
+        parameter="split_size_or_sections",
+    ),
     Rejection("split", {"split_size_or_sections": 1}, (Arg(()),), code="wrong-rank"),
-    Rejection("split", {"split_size_or_sections": 1, "dim": 2}, (Arg((5, 2)),), code="axis-out-of-range", parameter="dim"),
+    Rejection(
+        "split",
+        {"split_size_or_sections": 1, "dim": 2},
+        (Arg((5, 2)),),
+        code="axis-out-of-range",
+        parameter="dim",
+    ),
     Rejection("chunk", {"chunks": 0}, (Arg((5, 2)),), code="out-of-range", parameter="chunks"),
     Rejection("chunk", {"chunks": 1}, (Arg(()),), code="wrong-rank"),
     Rejection("chunk", {"chunks": 2, "dim": -3}, (Arg((5, 2)),), code="axis-out-of-range", parameter="dim"),
@@ -253,13 +341,32 @@ REJECTIONS = [
     Rejection("pad", {"pad": [3, 1], "mode": "reflect"}, code="padding-too-large", parameter="pad"),
     Rejection("pad", {"pad": [4, 1], "mode": "circular"}, code="padding-too-large", parameter="pad"),
     Rejection("pad", {"pad": [-2, -2], "mode": "circular"}, code="padding-too-large", parameter="pad"),
-    *(Rejection("pad", {"pad": [1, 1], "mode": mode}, (Arg((3,)),), code="wrong-rank", parameter="pad") for mode in _MODES),
-    *(Rejection("pad", {"pad": [1, 1], "mode": mode}, (Arg((1, 2, 3, 4)),), code="wrong-rank", parameter="pad") for mode in _MODES),
+    *(
+        Rejection("pad", {"pad": [1, 1], "mode": mode}, (Arg((3,)),), code="wrong-rank", parameter="pad")
+        for mode in _MODES
+    ),
+    *(
+        Rejection(
+            "pad", {"pad": [1, 1], "mode": mode}, (Arg((1, 2, 3, 4)),), code="wrong-rank", parameter="pad"
+        )
+        for mode in _MODES
+    ),
     *(Rejection("pad", {"pad": [], "mode": mode}, code="wrong-rank", parameter="pad") for mode in _MODES),
-    *(Rejection("pad", {"pad": [1, 1], "mode": mode}, (Arg((2, 0, 3)),), code="empty-axis") for mode in ("reflect", "replicate")),
+    *(
+        Rejection("pad", {"pad": [1, 1], "mode": mode}, (Arg((2, 0, 3)),), code="empty-axis")
+        for mode in ("reflect", "replicate")
+    ),
     *(Rejection("pad", {"pad": [1, 1], "mode": mode}, (Arg((2, 0)),)) for mode in _MODES),
     Rejection("pad", {"pad": [-3, 0], "mode": "replicate"}, code="empty-output", parameter="pad"),
     Rejection("pad", {"pad": [-5, 2], "mode": "reflect"}, code="empty-output", parameter="pad"),
-    Rejection("pad", {"pad": [1, 1], "value": 300}, (Arg((2, 3), "uint8"),), code="out-of-range", parameter="value"),
-    Rejection("pad", {"pad": [1, 1], "value": float("nan")}, (Arg((2, 3), "int32"),), code="out-of-range", parameter="value"),
-]  # fmt: skip
+    Rejection(
+        "pad", {"pad": [1, 1], "value": 300}, (Arg((2, 3), "uint8"),), code="out-of-range", parameter="value"
+    ),
+    Rejection(
+        "pad",
+        {"pad": [1, 1], "value": float("nan")},
+        (Arg((2, 3), "int32"),),
+        code="out-of-range",
+        parameter="value",
+    ),
+]
