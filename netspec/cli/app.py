@@ -122,7 +122,8 @@ def run(
     output: Annotated[
         str | None,
         typer.Option(
-            help="Where to write; - is standard output. Default: output.npy, .npz for several.",
+            help="Where to write: .npy, .npz, or .png for a picture of the output or of the tapped layer's maps; "
+            "- is standard output. Default: output.npy, .npz for several.",
             metavar="PATH",
         ),
     ] = None,

@@ -16,6 +16,7 @@ from netspec.api import load
 from netspec.diagnostics import InputError
 from netspec.interop.arrays import read_input
 from netspec.interop.files import write_npy, write_npz
+from netspec.report.maps import check_pillow, write_map
 from netspec.report.tables import Table
 from netspec.runtime.batches import batch_ranges, run_batches
 from netspec.runtime.network import Network
@@ -58,7 +59,7 @@ def run_network(options: Options) -> None:
             runner=options.runner,
         )
         wanted = net.wanted(options.taps)
-        target = _target(options.output, list(wanted))
+        target = _target(options.output, list(wanted), options.taps)
         arrays = dict(_input(text, net) for text in options.inputs)
         batch_size = options.batch_size or net.batch_size
         screen = sys.stderr if options.output == "-" else sys.stdout
@@ -95,13 +96,13 @@ def _input(text: str, net: Network) -> tuple[str, Any]:
         raise InputError(f"--input {text}: say which input it is: {', '.join(f'{n}={text}' for n in names)}")
     spec = net._graph.inputs[name]
     assert spec is not None
-    return name, read_input(path, spec.shape, name)
+    return name, read_input(path, spec.shape, name, spec.picture)
 
 
 # --- outputs ----------------------------------------------------------------------------------------
 
 
-def _target(output: str | None, names: Sequence[str]) -> Path | None:
+def _target(output: str | None, names: Sequence[str], taps: Sequence[str]) -> Path | None:
     """The file to write, checked before any work; None: standard output."""
     if output == "-":
         return None
@@ -111,13 +112,27 @@ def _target(output: str | None, names: Sequence[str]) -> Path | None:
             f"{path} holds one array, there are {len(names)} ({', '.join(names)}): write to a .npz file",
             param_hint="--output",
         )
-    if path.suffix not in (".npy", ".npz"):
-        raise typer.BadParameter(f"expected a .npy or .npz file, got {path}", param_hint="--output")
+    if path.suffix not in (".npy", ".npz", ".png"):
+        raise typer.BadParameter(f"expected a .npy, .npz or .png file, got {path}", param_hint="--output")
+    if path.suffix == ".png":
+        shown = _shown(names, taps)
+        if len(shown) > 1:
+            raise typer.BadParameter(
+                f"{path} shows one tensor, there are {len(shown)} ({', '.join(shown)}): "
+                + ("tap one of them" if taps else "choose one with --tap"),
+                param_hint="--output",
+            )
+        check_pillow(path)
     if path.is_dir():
         raise InputError(f"{path} is a folder")
     if not path.parent.is_dir():
         raise InputError(f"the folder {path.parent} does not exist")
     return path
+
+
+def _shown(names: Sequence[str], taps: Sequence[str]) -> list[str]:
+    """What a picture shows: the tapped tensors, without any the outputs."""
+    return list(dict.fromkeys(taps or names))
 
 
 def _write(target: Path | None, results: Mapping[str, Any], options: Options) -> None:
@@ -134,6 +149,9 @@ def _write(target: Path | None, results: Mapping[str, Any], options: Options) ->
                 np.save(data, next(iter(results.values())), allow_pickle=False)
             sys.stdout.buffer.write(data.getvalue())
             sys.stdout.buffer.flush()
+        elif target.suffix == ".png":
+            name = _shown(list(results), options.taps)[0]
+            write_map(target, name, results[name], bool(options.taps))
         elif target.suffix == ".npz":
             write_npz(target, dict(results))
         elif not getattr(next(iter(results.values())), "already_written", False):

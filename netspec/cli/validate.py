@@ -74,12 +74,14 @@ def check_weights(analysis: Analysis, path: Path) -> list[Diagnostic]:
     """What does not fit between a valid network and a checkpoint."""
     from netspec.graph.infer import states_of
     from netspec.interop.checkpoints import read_checkpoint
+    from netspec.interop.fitting import fitted
     from netspec.runtime.weights import compare
 
-    assert analysis.shaped is not None and analysis.spec is not None
+    assert analysis.shaped is not None and analysis.spec is not None and analysis.graph is not None
     place = analysis.spec.find("weights") or analysis.spec.find_key("netspec")
+    expected = states_of(analysis.shaped)
     try:
-        difference = compare(states_of(analysis.shaped), read_checkpoint(path))
+        difference = compare(expected, fitted(expected, read_checkpoint(path), analysis.graph, str(path)))
     except WeightsError as error:
         return [Diagnostic("weights-unreadable", "error", str(error), place, "weights")]
     if not difference:

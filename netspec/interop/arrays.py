@@ -9,25 +9,29 @@ from pathlib import Path
 from typing import Any
 
 from netspec.diagnostics import InputError
+from netspec.network.picture import PictureSpec
 
 PICTURES = (".png", ".jpg", ".jpeg")
 ARRAYS = (".npy", ".npz")
 
 
-def read_input(text: str, shape: Sequence[int | str], name: str) -> Any:
-    """The array of input `name`, which is declared with `shape`. Raises `InputError`."""
+def read_input(text: str, shape: Sequence[int | str], name: str, picture: PictureSpec | None = None) -> Any:
+    """The array of input `name`, which is declared with `shape`; pictures are prepared as `picture` says.
+
+    Raises `InputError`.
+    """
     path = Path(text)
     if path.is_dir():
         files = sorted((p for p in path.iterdir() if p.suffix.lower() in (*PICTURES, *ARRAYS)), key=_natural)
         if not files:
             raise InputError(f"{path}: the folder has no .npy, .npz, .png or .jpg files")
-        return _many(files, shape, name)
+        return _many(files, shape, name, picture)
     if not path.exists() and any(c in text for c in "*?["):
         files = sorted(map(Path, globbing.glob(text, recursive=True)), key=_natural)
         if not files:
             raise InputError(f"{text}: no file matches")
-        return _many(files, shape, name)
-    return _one(path, shape, name)
+        return _many(files, shape, name, picture)
+    return _one(path, shape, name, picture)
 
 
 def _natural(path: Path) -> list[Any]:
@@ -35,10 +39,10 @@ def _natural(path: Path) -> list[Any]:
     return [(1, int(part), "") if part.isdigit() else (0, 0, part) for part in re.split(r"(\d+)", str(path))]
 
 
-def _many(files: Sequence[Path], shape: Sequence[int | str], name: str) -> Any:
+def _many(files: Sequence[Path], shape: Sequence[int | str], name: str, picture: PictureSpec | None) -> Any:
     import numpy as np
 
-    arrays = [_one(file, shape, name) for file in files]
+    arrays = [_one(file, shape, name, picture) for file in files]
     arrays = [a[None] if a.ndim == len(shape) - 1 else a for a in arrays]
     first = arrays[0]
     for file, array in zip(files, arrays, strict=True):
@@ -49,7 +53,7 @@ def _many(files: Sequence[Path], shape: Sequence[int | str], name: str) -> Any:
     return np.concatenate(arrays)
 
 
-def _one(path: Path, shape: Sequence[int | str], name: str) -> Any:
+def _one(path: Path, shape: Sequence[int | str], name: str, picture: PictureSpec | None) -> Any:
     if not path.exists():
         raise InputError(f"{path}: there is no such file")
     suffix = path.suffix.lower()
@@ -61,7 +65,7 @@ def _one(path: Path, shape: Sequence[int | str], name: str) -> Any:
         if suffix in PICTURES:
             from netspec.interop.pictures import read_picture
 
-            return read_picture(path, shape)
+            return read_picture(path, shape, picture)
     except PermissionError:
         raise InputError(f"{path}: no permission to read it") from None
     raise InputError(

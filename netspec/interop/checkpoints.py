@@ -65,7 +65,8 @@ def open_checkpoint(path: Path) -> Checkpoint:
     except OSError as error:
         raise WeightsError(f"{path}: cannot be read: {error.strerror or error}") from None
     raise WeightsError(
-        f"{path}: expected a {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]} file, got `{path.suffix or path.name}`"
+        f"{path}: expected a {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]} file, "
+        f"got `{path.suffix or path.name}`"
     )
 
 

@@ -527,7 +527,7 @@ class CrossEntropyLoss(_Classes):
 
     def _probabilities(self, shape: tuple[Dim, ...], target: tuple[Dim, ...]) -> bool:
         """torch takes a target of the input's shape for probabilities."""
-        return shape == target or 1 < len(shape) == len(target)
+        return len(shape) == len(target) and (len(shape) > 1 or shape == target)
 
     def _takes_one_element(self) -> bool:
         return self.label_smoothing == 0

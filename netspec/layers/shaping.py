@@ -100,7 +100,7 @@ class _Unflatten(Layer):
             call.fail(
                 f"{self.sizes_field} is empty", code="wrong-length", parameter=self.sizes_field, inputs=()
             )
-        sizes = _filled(call, wanted, x.shape[axis], self.sizes_field, f"axis {axis} of {x}")
+        sizes = _filled(call, wanted, (x.shape[axis],), self.sizes_field, f"axis {axis} of {x}")
         return x.with_shape(*x.shape[:axis], *sizes, *x.shape[axis + 1 :])
 
     def lower(self, b: Builder, *inputs: Value) -> Value:
@@ -153,7 +153,7 @@ class Reshape(_Function, type="reshape"):
     def infer(self, call: Call) -> TensorType:
         """The sizes must hold exactly the input's elements."""
         x = call.x
-        return x.with_shape(*_filled(call, self.shape, product(x.shape), "shape", f"input {x}"))
+        return x.with_shape(*_filled(call, self.shape, x.shape, "shape", f"input {x}"))
 
     def lower(self, b: Builder, *inputs: Value) -> Value:
         """A reshape."""
@@ -167,9 +167,12 @@ def _listed(value: Any) -> Any:
     return value
 
 
-def _filled(call: Call, wanted: Sequence[int | str], total: Dim, parameter: str, what: str) -> list[Dim]:
-    """The wanted sizes as dims, -1 filled in, so that together they hold `total` elements."""
+def _filled(
+    call: Call, wanted: Sequence[int | str], held: Sequence[Dim], parameter: str, what: str
+) -> list[Dim]:
+    """The wanted sizes as dims, -1 filled in, so that together they hold the elements of `held`."""
     sizes = [dimension(call, size, parameter) for size in wanted]
+    total = product(held)
     where: dict[str, Any] = {"parameter": parameter}
     unknown = [i for i, size in enumerate(sizes) if size == -1]
     if len(unknown) > 1:
@@ -181,7 +184,7 @@ def _filled(call: Call, wanted: Sequence[int | str], total: Dim, parameter: str,
     known = product(size for i, size in enumerate(sizes) if i not in unknown)
     if not unknown:
         message = f"{what} has {total} elements, {parameter} {format_shape(sizes)} has {known}"
-        call.require(equal(known, total), message, code="shape-mismatch", **where)
+        call.require(equal(*_cancelled(sizes, held)), message, code="shape-mismatch", **where)
         return sizes
     message = f"-1 in {parameter} {format_shape(sizes)} is ambiguous when the other sizes hold no elements"
     call.require(at_least(known, 1), message, code="wrong-shape", **where)
@@ -189,6 +192,20 @@ def _filled(call: Call, wanted: Sequence[int | str], total: Dim, parameter: str,
     call.require(divisible(total, known), message, code="shape-mismatch", **where)
     sizes[unknown[0]] = total // known
     return sizes
+
+
+def _cancelled(sizes: Sequence[Dim], held: Sequence[Dim]) -> tuple[Dim, Dim]:
+    """Both products without the symbolic sizes that stand on both sides.
+
+    An empty axis would make any two products equal; the condition that people want to read is the one for
+    sizes of at least 1. Shapes with numbers put in are compared as they are.
+    """
+    left, right = list(sizes), list(held)
+    for size in sizes:
+        if not isinstance(size, int) and size in right:
+            left.remove(size)
+            right.remove(size)
+    return product(left), product(right)
 
 
 class Squeeze(_Function, type="squeeze"):

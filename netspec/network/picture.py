@@ -13,7 +13,7 @@ from typing import Annotated, Any, TypeAlias
 from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-from netspec.layers.parameters import choice, describe, is_integer, is_number, out_of_range, wrong_type
+from netspec.layers.parameters import choice, is_integer, is_number, out_of_range, wrong_type
 
 LONGEST_SIDE = 65_535
 """The longest side of a prepared picture, which is also JPEG's."""
@@ -169,7 +169,7 @@ def contradictions(
                    "leave `picture` out, or write dtype: float32"),
         )  # fmt: skip
     if len(shape) not in (3, 4):
-        message = f"a picture needs 3 or 4 axes such as [N, 3, H, W], got {describe(list(shape))}"
+        message = f"a picture needs 3 or 4 axes such as [N, 3, H, W], got {_list(shape)}"
         yield ("shape",), _error("wrong-rank", message)
         return
     channels = shape[-3]
@@ -194,7 +194,7 @@ def _size_contradictions(
     sides = picture.crop if picture.crop is not None else picture.resize
     if sides is None:
         return
-    written = describe(list(shape))
+    written = _list(shape)
     if key == "crop" or not isinstance(sides, int):
         given = dict(zip(declared, _pair(sides), strict=True))
         wrong = [word for word, size in declared.items() if isinstance(size, int) and size != given[word]]
@@ -215,6 +215,10 @@ def _size_contradictions(
         yield ("picture", key), _error("shape-mismatch", message, _advice(key, declared))
 
 
+def _list(sizes: Sequence[int | str]) -> str:
+    return f"[{', '.join(map(str, sizes))}]"
+
+
 def _words(sizes: dict[str, Any], which: Sequence[str]) -> str:
     return " and ".join(f"{word} {sizes[word]}" for word in which)
 
@@ -224,7 +228,7 @@ def _advice(key: str, declared: dict[str, int | str]) -> str | None:
     if not all(isinstance(size, int) for size in sizes):
         return None
     same = sizes[0] == sizes[1] and key == "crop"
-    return f"write {key}: {sizes[0] if same else describe(sizes)}"
+    return f"write {key}: {sizes[0] if same else _list(sizes)}"
 
 
 def _error(code: str, message: str, help: str | None = None) -> PydanticCustomError:

@@ -264,7 +264,7 @@ def test_a_used_layer_keeps_its_output_size() -> None:
         ("{name: p, type: MaxPool2d, kernel_size: 2, return_indices: true}, {use: p.indices}", "3:82 `p.indices` is an output, not a layer | write use: p"),
         ("{name: g, layers: [{name: one, type: ReLU}]}, {use: g.on}", "3:62 `g` has no child `on` | did you mean `one`?"),
         ("{name: g, layers: [{name: one, type: ReLU}]}, {use: one}", "3:62 there is no earlier layer `one` | known here: g"),
-        ("{name: p, type: MaxPool2d, kernel_size: 2, return_indices: true}, {name: u, type: MaxUnpool2d, kernel_size: 2, inputs: [p, p.indices]}, {use: u}", "3:150 MaxUnpool2d takes 2 inputs (input, indices), got 1 | list them under `inputs`"),
+        ("{name: p, type: MaxPool2d, kernel_size: 2, return_indices: true}, {name: u, type: MaxUnpool2d, kernel_size: 2, inputs: [p, p.indices]}, {use: u}", "3:152 MaxUnpool2d takes 2 inputs (input, indices), got 1 | list them under `inputs`"),
         ("{name: a, type: ReLU}, {use: [a]}", "3:39 `use`: expected a reference (the name of an input or an earlier layer), got [the text \"a\"]"),
         ("{name: a, type: ReLUU}, {use: a}, {use: a.b}", "3:26 there is no layer type `ReLUU` | did you mean `ReLU`?"),
         ("{name: g, layers: [{type: ReLU, inputs: nope}]}, {use: g}, {use: g}", "3:50 there is no input or earlier layer `nope` | known here: x"),

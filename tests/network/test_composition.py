@@ -1,5 +1,7 @@
 """Whole networks made of blocks: names, shapes and state-dict keys are those of nested torch modules."""
 
+# ruff: noqa: E501, SIM905 (networks and lists of keys)
+
 from __future__ import annotations
 
 import textwrap
