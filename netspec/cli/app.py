@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from enum import Enum
+from enum import Enum, StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -118,12 +118,14 @@ def run(
             metavar="[NAME=]PATH",
         ),
     ] = None,
-    weights: Annotated[Path | None, typer.Option(help="A checkpoint: .safetensors or .npz.")] = None,
+    weights: Annotated[
+        Path | None, typer.Option(help="A checkpoint: .safetensors, .npz, .pt or .pth.")
+    ] = None,
     output: Annotated[
         str | None,
         typer.Option(
-            help="Where to write: .npy, .npz, or .png for a picture of the output or of the tapped layer's maps; "
-            "- is standard output. Default: output.npy, .npz for several.",
+            help="Where to write: .npy, .npz, or .png for a picture of the output or of the tapped layer's "
+            "maps; - is standard output. Default: output.npy, .npz for several.",
             metavar="PATH",
         ),
     ] = None,
@@ -182,3 +184,69 @@ def layers(
     from netspec.cli.reference import run_layers
 
     run_layers(type)
+
+
+# --- weights ----------------------------------------------------------------------------------------
+
+weights_app = typer.Typer(
+    help="Look into a checkpoint, compare it with a network, convert it. Pickled code is never run.",
+    no_args_is_help=True,
+)
+app.add_typer(weights_app, name="weights")
+
+Checkpoint = Annotated[
+    Path, typer.Argument(help="A checkpoint: .safetensors, .npz, .pt or .pth.", metavar="CKPT")
+]
+
+
+class InspectFormat(StrEnum):
+    """Renderings of a checkpoint's contents."""
+
+    table = "table"
+    json = "json"
+
+
+class CheckFormat(StrEnum):
+    """Renderings of a comparison."""
+
+    text = "text"
+    json = "json"
+
+
+@weights_app.command()
+def inspect(
+    checkpoint: Checkpoint,
+    format: Annotated[InspectFormat, typer.Option(help="How to print it.")] = InspectFormat.table,
+    stats: Annotated[bool, typer.Option("--stats", help="Also min, max and mean of every tensor.")] = False,
+) -> None:
+    """Show a checkpoint's tensors: name, shape, dtype, and the totals."""
+    from netspec.cli.weights import run_inspect
+
+    run_inspect(checkpoint, format.value, stats)
+
+
+@weights_app.command()
+def check(
+    file: Annotated[Path, typer.Argument(help="A network file.", metavar="NET")],
+    checkpoint: Checkpoint,
+    format: Annotated[CheckFormat, typer.Option(help="How to print it.")] = CheckFormat.text,
+) -> None:
+    """Compare a checkpoint with a network: missing, unexpected and wrong arrays, and likely renames."""
+    from netspec.cli.weights import run_check
+
+    raise typer.Exit(run_check(file, checkpoint, format.value))
+
+
+@weights_app.command()
+def convert(
+    checkpoint: Checkpoint,
+    output: Annotated[Path, typer.Argument(help="A .safetensors or .npz file to write.", metavar="OUT")],
+    network: Annotated[
+        Path | None,
+        typer.Option("--for", help="A network file: names are brought to what it expects.", metavar="NET"),
+    ] = None,
+) -> None:
+    """Write a checkpoint as .safetensors or .npz."""
+    from netspec.cli.weights import run_convert
+
+    raise typer.Exit(run_convert(checkpoint, output, network))

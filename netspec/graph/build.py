@@ -15,11 +15,8 @@ from netspec.graph.model import INPUT, UNKNOWN, Graph, Node, TensorRef
 from netspec.layers.base import Layer
 from netspec.network import Broken, Group, NetworkSpec, Origin, Use
 from netspec.network.blocks import FindingKey, Findings
-from netspec.network.read import MAX_ENTRIES
+from netspec.network.read import HIDDEN, MAX_ENTRIES
 from netspec.network.spec import NOWHERE, Entry, instance_notes
-
-_HIDDEN: Final = "@"
-"""Begins the names under which repetitions know their inputs; no name that is written contains it."""
 
 _UNUSED_ENTRIES: Final = 50_000
 """Entries of blocks without an instance that are looked at."""
@@ -251,7 +248,7 @@ class _Builder:
         origin: Origin | None = None,
         again: _Target | None = None,
     ) -> _Target:
-        """A nested list, an instance of a block, or repetitions; `origin` and `again` are for a second use."""
+        """A nested list, a block's instance, or repetitions; `origin` and `again` are for a second use."""
         origin = origin or _within(group.origin, scope)
         wanted = group.inputs
         refs: tuple[TensorRef, ...] | None
@@ -398,7 +395,7 @@ class _Builder:
         """The previous entry's first output, or the only input."""
         if before is not None:
             return before
-        names = [name for name in scope.inputs if not name.startswith(_HIDDEN)]
+        names = [name for name in scope.inputs if not name.startswith(HIDDEN)]
         if names:
             self.report(
                 "missing-input",
@@ -532,7 +529,7 @@ class _Builder:
                     help="move it before this layer",
                 )
             return
-        inputs = [] if parameter == "use" else [n for n in scope.inputs if not n.startswith(_HIDDEN)]
+        inputs = [] if parameter == "use" else [n for n in scope.inputs if not n.startswith(HIDDEN)]
         known = [*inputs, *names[: scope.current]]
         what = "earlier layer" if parameter == "use" else "input or earlier layer"
         advice = f"known here: {', '.join(known[-8:])}" if known else None
@@ -564,7 +561,7 @@ class _Builder:
         return result
 
     def inplace_warnings(self, graph: Graph) -> None:
-        """torch would overwrite the input of an `inplace` layer: reading it again gives other values there."""
+        """torch would overwrite the input of an `inplace` layer: read again, it has other values there."""
         overwritten = {
             node.inputs[0]: node
             for node in graph.nodes

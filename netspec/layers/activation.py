@@ -401,6 +401,13 @@ class Hardtanh(_Activation):
                 code="wrong-dtype",
                 parameter="min_val",
             )
+        for parameter in ("min_val", "max_val"):
+            if call.x.dtype in INTEGERS and not -(2**63) <= getattr(self, parameter) < 2**63:
+                call.fail(
+                    f"{getattr(self, parameter)} does not fit into int64",
+                    code="out-of-range",
+                    parameter=parameter,
+                )
         return super().infer(call)
 
     def constants(self) -> tuple[Any, ...]:

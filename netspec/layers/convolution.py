@@ -105,6 +105,24 @@ class _Conv(_Convolution):
     padding_mode: choice("zeros", "reflect", "replicate", "circular") = "zeros"  # type: ignore[valid-type]
     """What the padding holds."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _one_amount_an_axis(cls, data: Any) -> Any:
+        # torch pads with the list as it is, on the last axis alone, and then refuses or misreads the rest
+        padding = data.get("padding") if isinstance(data, dict) else None
+        if (
+            isinstance(padding, list | tuple)
+            and len(padding) == 1 < cls.rank
+            and data.get("padding_mode", "zeros") != "zeros"
+        ):
+            raise PydanticCustomError(
+                "wrong-length",
+                "padding_mode {mode} needs an integer or a list of {rank} (one for each spatial axis), "
+                "got {count} values",
+                {"mode": str(data["padding_mode"]), "rank": cls.rank, "count": 1, "field": "padding"},
+            )
+        return data
+
     @model_validator(mode="after")
     def _same_needs_stride_one(self) -> _Conv:
         if self.padding == "same" and any(step != 1 for step in self.stride):

@@ -530,7 +530,7 @@ class CrossEntropyLoss(_Classes):
         return len(shape) == len(target) and (len(shape) > 1 or shape == target)
 
     def _takes_one_element(self) -> bool:
-        return self.label_smoothing == 0
+        return not self.label_smoothing
 
     def _soft(self, call: Call) -> TensorType:
         x, target = call.inputs

@@ -13,6 +13,7 @@ from pydantic import field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from netspec.layers.base import Call, _Spatial
+from netspec.layers.broadcasting import floating
 from netspec.layers.convolution import requested_size
 from netspec.layers.parameters import (
     Bool,
@@ -26,7 +27,7 @@ from netspec.layers.parameters import (
     wrong_type,
 )
 from netspec.layers.sizes import formula, pooling
-from netspec.layers.tensor import INTEGERS, TensorType, is_float, is_inexact
+from netspec.layers.tensor import INTEGERS, REAL_OF, TensorType, is_complex, is_float, is_inexact
 from netspec.operations import (
     AdaptiveAveragePool,
     AdaptiveMaxPool,
@@ -88,6 +89,17 @@ def need_elements(call: Call, shape: Sequence[Dim]) -> None:
             at_least(size, 1),
             f"only the batch axis may be empty, got {call.x}",
             code="empty-axis",
+        )
+
+
+def _need_whole_kernel(call: Call, kernel: Sequence[int]) -> None:
+    """Refuse an input smaller than the window: torch's mean in 3d takes no padding for it."""
+    for axis, (size, width) in enumerate(zip(call.x.shape[-len(kernel) :], kernel, strict=True)):
+        call.require(
+            at_least(size, width),
+            f"the window of {width} is larger than the input, which has {size} on spatial axis {axis}",
+            code="kernel-too-large",
+            parameter="kernel_size",
         )
 
 
@@ -214,6 +226,8 @@ class _AvgPool(_Window):
         out = self._pooled(call, self.ceil_mode)
         if not is_inexact(out.dtype) and out.dtype != "int64":
             call.fail(f"expected a floating dtype or int64, got {out.dtype}", code="wrong-dtype")
+        if self.rank == 3:
+            _need_whole_kernel(call, self.kernel_size)
         return out
 
     def lower(self, b: Builder, *inputs: Value) -> tuple[Value, ...]:
@@ -295,8 +309,16 @@ class _LPPool(_Window):
 
     def infer(self, call: Call) -> TensorType:
         """(N, C, *size) or (C, *size) -> the same with the number of windows."""
-        call.need_float(complex_too=False)
-        return self._pooled(call, self.ceil_mode)
+        out = self._pooled(call, self.ceil_mode)
+        if math.isinf(self.norm_type):
+            if out.dtype == "bool":
+                call.fail("expected numbers, got bool", code="wrong-dtype")
+            return TensorType(out.shape, REAL_OF.get(out.dtype, out.dtype))
+        if is_complex(out.dtype):
+            call.fail(f"expected real numbers, got {out.dtype}", code="wrong-dtype")
+        if self.rank == 3:
+            _need_whole_kernel(call, self.kernel_size)
+        return TensorType(out.shape, floating(call, out.dtype))
 
     def lower(self, b: Builder, *inputs: Value) -> Value:
         """Power, average pooling, product with the window's size, root."""
@@ -308,10 +330,11 @@ class _LPPool(_Window):
             shape = (x.shape[0], *b.shape[-self.rank - 1 :])
             if math.isinf(self.norm_type):
                 largest = self.norm_type > 0
-                x = b.elementwise("abs", x)
+                x = b.elementwise("abs", x, dtype=b.outputs[0].dtype)
                 x = x if largest else b.elementwise("neg", x)
                 x = b.emit(MaxPool(kernel, stride, none, (1,) * self.rank), x, shape=shape)
                 return x if largest else b.elementwise("neg", x)
+            x = b.cast(x, b.outputs[0].dtype)
             x = b.elementwise("pow", x, b.literal(self.norm_type, x.dtype))
             mean = b.emit(AveragePool(kernel, stride, none, True), x, shape=shape)
             total = b.elementwise("scale", mean, constants=(float(math.prod(kernel)), 0.0))

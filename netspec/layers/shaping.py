@@ -486,7 +486,7 @@ class Split(_Cut, type="split"):
             call.fail(
                 f"the number of pieces depends on {size}, the size of {what}",
                 code="symbolic-size",
-                help="list the sizes of the pieces, or use chunk",
+                help="list the sizes of the pieces",
                 **where,
             )
         if wanted == 0 and size != 0:

@@ -470,7 +470,7 @@ class _BlockReader:
         self, what: str, node: Mapping, known: tuple[str, ...], path: tuple[str | int, ...]
     ) -> None:
         """Refuse other keys."""
-        for key in node.keys():
+        for key in [entry.key.text for entry in node]:
             if key not in known:
                 self.findings.add(unknown_entry_key(what, key, known, node, path, ()))
 

@@ -1,4 +1,4 @@
-"""`$arg` and integer arithmetic on it: values put in the place of plain scalars, before anything is validated.
+"""`$arg` and integer arithmetic on it: values take the place of plain scalars before anything is validated.
 
 Inside a block a plain scalar that is `$arg` becomes the argument's value, whatever its type; one such as
 `($planes + 1)//2` becomes an integer. The result stands where the scalar stood, so that what is wrong with
@@ -93,7 +93,8 @@ def _tokens(text: str) -> list[_Token]:
                 advice = "an argument is $ and a name; put quotes around text that is meant as it is"
             raise ExpressionError(
                 "wrong-expression",
-                f"`{sign}` has no meaning here: expressions have integers, $arguments, + - * // and parentheses",
+                f"`{sign}` has no meaning here: "
+                "expressions have integers, $arguments, + - * // and parentheses",
                 start,
                 start + 1,
                 advice or "put quotes around text that is meant as it is",
@@ -218,7 +219,7 @@ def _measure(node: Node) -> tuple[Hashable, int, int] | None:
         return (type(node.value), node.value, node.text), 1, 0
     if isinstance(node, Broken) or not node.complete:
         return None
-    keys: list[Hashable] = [type(node)]
+    keys: list[Hashable] = [isinstance(node, Mapping)]
     size, depth = 1, 0
     mapping = isinstance(node, Mapping)
     for child in node:
@@ -351,7 +352,7 @@ class Substitution:
         return Scalar(result, str(result), node.span, isinstance(result, int))
 
     def lookup(self, name: str, offset: int, scope: Scope) -> Argument:
-        """The argument that `$name` means. Raises `ExpressionError`, and `Unknown` for one without a value."""
+        """The argument that `$name` means. Raises `ExpressionError`, and `Unknown` if it has no value."""
         found = scope.get(name)
         if found is not None:
             if found.node is None:

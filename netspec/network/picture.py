@@ -99,15 +99,24 @@ class PictureSpec(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True, defer_build=True)
 
     resize: Resize = None
-    """Length of the shorter side, the aspect ratio kept; or [height, width]. Default: the picture's own size."""
+    """Length of the shorter side, its aspect kept; or [height, width]. Default: the picture's own size."""
     crop: Crop = None
-    """Side of the square cut from the middle, or [height, width]; black is added where the picture is smaller."""
+    """Side of the square cut from the middle, or [height, width]; what lies outside the picture is black."""
     mean: Mean = None
     """What is subtracted after scaling to 0..1: a number, or one a channel."""
     std: Std = None
     """What the difference is divided by: a number > 0, or one a channel."""
     interpolation: choice(*INTERPOLATIONS) = "bilinear"  # type: ignore[valid-type]
     """Pillow's filter for `resize`; all but nearest average over the area when shrinking."""
+
+    def to_mapping(self) -> dict[str, Any]:
+        """As it could have been written: what differs from the defaults."""
+        given = {name: getattr(self, name) for name in PictureSpec.model_fields}
+        return {
+            name: list(value) if isinstance(value, tuple) else value
+            for name, value in given.items()
+            if value != PictureSpec.model_fields[name].default
+        }
 
 
 def _picture(value: Any) -> PictureSpec | None:
@@ -233,4 +242,4 @@ def _advice(key: str, declared: dict[str, int | str]) -> str | None:
 
 def _error(code: str, message: str, help: str | None = None) -> PydanticCustomError:
     context = {"text": message} if help is None else {"text": message, "help": help}
-    return PydanticCustomError(code, "{text}", context)  # type: ignore[arg-type]
+    return PydanticCustomError(code, "{text}", context)

@@ -60,6 +60,8 @@ KINDS = ("type", "block", "layers", "use")
 
 MAX_ENTRIES: Final = 200_000
 """Entries of a network with all blocks and repetitions written out."""
+HIDDEN: Final = "_repeated_"
+"""Begins the names under which the repetitions of a named entry know its inputs."""
 MAX_DEPTH: Final = 64
 """Nesting of lists and blocks."""
 MAX_EXPANSIONS: Final = 20_000
@@ -127,7 +129,8 @@ class _Reader:
         if not isinstance(root, Mapping):
             self.report(
                 "wrong-type",
-                f"a network file is a mapping with netspec, inputs and layers, got {describe(to_python(root))}",
+                "a network file is a mapping with netspec, inputs and layers, "
+                f"got {describe(to_python(root))}",
                 root.span,
             )
             return None, self.findings.diagnostics()
@@ -341,7 +344,7 @@ class _Reader:
         """One entry of a known kind under a name."""
         if kind == "type":
             return self.layer(node, origin, scope, label)
-        for key in node.keys():
+        for key in [e.key.text for e in node]:
             if key not in _KEYS[kind]:
                 self.findings.add(
                     unknown_entry_key(_WHAT[kind], key, _KEYS[kind], node, origin.path, self.instance),
@@ -365,7 +368,7 @@ class _Reader:
             return
         if not node.complete:
             return
-        typo = next((k for k in node.keys() if nearest(k, KINDS)), None)
+        typo = next((e.key.text for e in node if nearest(e.key.text, KINDS)), None)
         if typo is not None:
             self.findings.add(
                 unknown_key(
@@ -802,7 +805,7 @@ class _Reader:
                 return linked
             self.count(1, origin)
             return [Group(label, tuple(linked), wanted, origin=origin, repeated=True)]
-        hidden = tuple(f"@{i}" for i in range(len(wanted)))
+        hidden = tuple(f"{HIDDEN}{i}" for i in range(len(wanted)))
         self.count(1, origin)
         linked = _linked([_with(entries[0], str(entries[0].name), hidden), *entries[1:]], hidden)
         return [Group(label, tuple(linked), wanted, hidden, origin=origin, repeated=True)]
@@ -849,8 +852,8 @@ class _Reader:
         value = self.substitution.apply(node.get("repeat"), scope, path)  # type: ignore[arg-type]
         if not isinstance(value, Mapping):
             return self.whole_number(value, "repeat", path), 0
-        for key in value.keys():
-            if key not in ("times", "from"):
+        for entry in value:
+            if (key := entry.key.text) not in ("times", "from"):
                 self.findings.add(
                     unknown_entry_key("repeat", key, ("times", "from"), value, path, self.instance),
                     self.current.owner,
@@ -860,8 +863,8 @@ class _Reader:
         start = self.whole_number(first, "from", (*path, "from")) if first is not None else 0
         if times is None:
             if value.complete:
-                key = node.key_node("repeat")
-                self.report("missing-key", "repeat needs `times`", key.span if key else None, path)
+                place = node.key_node("repeat")
+                self.report("missing-key", "repeat needs `times`", place.span if place else None, path)
             return None, 0
         number = self.whole_number(times, "times", (*path, "times"))
         return (number, start) if start is not None else (None, 0)
@@ -870,7 +873,7 @@ class _Reader:
         """An integer that is not negative."""
         if isinstance(node, BrokenNode):
             return None
-        value = node.value if isinstance(node, Scalar) else to_python(node)
+        value: Any = node.value if isinstance(node, Scalar) else to_python(node)
         if is_integer(value) and value >= 0:
             return int(value)
         code = "out-of-range" if is_integer(value) else "wrong-type"

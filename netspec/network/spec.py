@@ -97,9 +97,9 @@ class Group:
 
     parameters: names by which its entries know its inputs; None for a nested list, whose first entry
     takes the group's input. A nested list and repetitions also see the inputs of the network or block around
-    them, an instance only its own. outputs: references to its own entries, as `outputs_node` at `outputs_path`
-    says; None: the last. Without entries it gives its first input. Instances of one block with the same
-    arguments share their entries.
+    them, an instance only its own. outputs: references to its own entries, as `outputs_node` says, which
+    stands at `outputs_path`; None: the last. Without entries it gives its first input. Instances of one block
+    with the same arguments share their entries.
     """
 
     name: str
@@ -191,7 +191,7 @@ class InputSpec(BaseModel):
     description: str | None = None
     """What it is, for people."""
     picture: Picture = None
-    """How a picture is prepared for it; default: scaled to 0..1 at its own size."""
+    """How a picture file is prepared for it (arrays come as they are); default: scaled to 0..1, its own size."""
 
     @model_validator(mode="after")
     def _picture_fits(self) -> InputSpec:

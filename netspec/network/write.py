@@ -28,11 +28,7 @@ def to_mapping(spec: NetworkSpec) -> dict[str, Any]:
         for key in type(given).model_fields:
             value = getattr(given, key)
             if key != "shape" and value is not None and value != type(given).model_fields[key].default:
-                parts[key] = (
-                    value.model_dump(mode="json", exclude_defaults=True)
-                    if hasattr(value, "model_dump")
-                    else value
-                )
+                parts[key] = value.to_mapping() if hasattr(value, "to_mapping") else value
         mapping["inputs"][name] = parts["shape"] if len(parts) == 1 else parts
     layers = [_entry(entry, blocks) for entry in spec.layers]
     if blocks:

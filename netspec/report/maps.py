@@ -42,6 +42,7 @@ def draw(name: str, array: Any, tapped: bool) -> Any:
     """
     planes = _planes(name, array)
     if not tapped and len(planes) in (1, 3) and array.ndim <= 4:
+        _check_size(name, *planes.shape[1:])
         pixels = _grey(planes, *_image_range(planes))
         return pixels[0] if len(planes) == 1 else pixels.transpose(1, 2, 0)
     return _grid(name, planes)
@@ -59,6 +60,11 @@ def _planes(name: str, array: Any) -> Any:
         raise InputError(f"{name} has shape {list(array.shape)}: there is nothing to show")
     row = array[0] if array.ndim > 3 else array
     return row.reshape(-1, *row.shape[-2:])
+
+
+def _check_size(name: str, height: int, width: int) -> None:
+    if height * width > MOST_PIXELS:
+        raise InputError(f"{name}: its picture would have {height} x {width} pixels, which is too many")
 
 
 # --- values -----------------------------------------------------------------------------------------
@@ -101,8 +107,7 @@ def _grid(name: str, planes: Any) -> Any:
     rows = math.ceil(count / columns)
     columns = math.ceil(count / rows)
     height, width = rows * (high + 1) - 1, columns * (wide + 1) - 1
-    if height * width > MOST_PIXELS:
-        raise InputError(f"{name}: a picture of its {count} maps has {height} x {width} pixels, too many")
+    _check_size(name, height, width)
     pixels = np.full((height, width), GAP, np.uint8)
     for index, plane in enumerate(planes):
         top, left = index // columns * (high + 1), index % columns * (wide + 1)

@@ -210,22 +210,23 @@ def _count(count: Dim) -> str:
     return str(count)
 
 
-LONGEST_TOTAL = 36
-"""Characters; a symbolic total that is longer is left to the JSON."""
+LONGEST = 28
+"""Characters; a symbolic amount that is longer is left to the JSON, so that the table stays readable."""
 
 
 def _total(amount: Dim, show: Callable[[int], str]) -> str:
     if isinstance(amount, int):
         return show(amount)
     text = str(amount)
-    return text if len(text) <= LONGEST_TOTAL else "(give --input)"
+    return text if len(text) <= LONGEST else "(give --input)"
 
 
 def _memory(row: Row) -> str:
     amount = row_bytes(row)
     if isinstance(amount, int):
         return format_bytes(amount)
-    return f"{_factored(amount, row)} B"
+    text = _factored(amount, row)
+    return text if text == "…" else f"{text} B"
 
 
 def _factored(amount: Dim, row: Row) -> str:
@@ -241,8 +242,11 @@ def _factored(amount: Dim, row: Row) -> str:
         else evaluate(whole, {**probe, **dict.fromkeys(whole.symbols - probe.keys(), 1)})
     )
     factor = evaluate(amount, probe) // divisor if divisor else 0
-    if whole * factor != amount:
-        return str(amount)
-    number = factor * math.prod(d for d in shape if isinstance(d, int))
-    parts = [str(d) if re.fullmatch(r"\w+", str(d)) else f"({d})" for d in shape if not isinstance(d, int)]
-    return "*".join([*([f"{number:,}"] if number != 1 else []), *parts])
+    text = str(amount)
+    if whole * factor == amount:
+        number = factor * math.prod(d for d in shape if isinstance(d, int))
+        parts = [
+            str(d) if re.fullmatch(r"\w+", str(d)) else f"({d})" for d in shape if not isinstance(d, int)
+        ]
+        text = "*".join([*([f"{number:,}"] if number != 1 else []), *parts])
+    return text if len(text) <= LONGEST else "…"

@@ -24,6 +24,7 @@ from netspec.diagnostics import (
 )
 from netspec.graph import Graph, ShapedGraph, TensorRef, infer, select
 from netspec.graph.infer import state_key, states_of
+from netspec.interop.fitting import fitted
 from netspec.layers.base import Layer, State
 from netspec.layers.tensor import COMPLEX, FLOATS
 from netspec.network import NetworkSpec
@@ -35,7 +36,6 @@ from netspec.runtime import editing
 from netspec.runtime import weights as state_of
 from netspec.runtime.bound import BoundLayer
 from netspec.runtime.inputs import by_name, check_arrays
-from netspec.runtime.weights import fitted
 
 log = logging.getLogger("netspec")
 
@@ -166,7 +166,7 @@ class Network:
         states = states_of(shaped)
         self._need_memory(state_of.total_bytes(states, self.dtype), "the network's parameters")
         if given is not None and strict:
-            given = fitted(shaped, states, given)
+            given = fitted(states, given, graph, source)
             difference = state_of.compare(states, given)
             if difference:
                 raise WeightsError(difference.text(source))
@@ -193,9 +193,8 @@ class Network:
         missing and unexpected names are passed over. Nothing is changed if it raises.
         """
         model = self._model
-        given = fitted(
-            model.shaped, model.states, {name: _as_array(name, value) for name, value in mapping.items()}
-        )
+        given = {name: _as_array(name, value) for name, value in mapping.items()}
+        given = fitted(model.states, given, model.graph, "the given mapping", rename=False)
         difference = state_of.compare(model.states, given)
         if difference.wrong or (strict and difference):
             raise WeightsError(difference.text("the given mapping"))

@@ -7,8 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from netspec.diagnostics import WeightsError, nearest
-from netspec.graph import ShapedGraph
+from netspec.diagnostics import WeightsError, escape, nearest
 from netspec.layers.base import State
 from netspec.layers.initialize import InitMethod, draw
 from netspec.layers.tensor import ITEM_SIZE, is_complex
@@ -33,9 +32,9 @@ class Difference:
         lines = [f"{source} does not fit the network"]
         for name in self.missing:
             near = nearest(name, self.unexpected)
-            lines.append(f"  missing     {name}" + (f" (is it {near[0]}?)" if near else ""))
-        lines += [f"  unexpected  {name}" for name in self.unexpected]
-        lines += [f"  wrong shape {name}: {reason}" for name, reason in self.wrong]
+            lines.append(f"  missing     {escape(name)}" + (f" (is it {escape(near[0])}?)" if near else ""))
+        lines += [f"  unexpected  {escape(name)}" for name in self.unexpected]
+        lines += [f"  wrong shape {escape(name)}: {reason}" for name, reason in self.wrong]
         return "\n".join(lines)
 
 
@@ -55,25 +54,6 @@ def compare(expected: Mapping[str, State], given: Mapping[str, Any]) -> Differen
         tuple(n for n in given if n not in expected),
         tuple(wrong),
     )
-
-
-def fitted(shaped: ShapedGraph, expected: Mapping[str, State], given: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The given arrays under the names that the network uses.
-
-    A layer that is called twice has one set of parameters here; torch's state dict repeats it under the
-    second call's name, which is left out.
-    """
-    if set(given) <= set(expected):
-        return given
-    twice = {n.path: n.state_path for n in shaped.graph.nodes if n.path != n.state_path}
-    result = {}
-    for name, array in given.items():
-        owner = next(
-            (twice[p] + name[len(p) :] for p in twice if name == p or name.startswith(f"{p}.")), None
-        )
-        if name in expected or owner is None or owner not in expected:
-            result[name] = array
-    return result
 
 
 def total_bytes(expected: Mapping[str, State], dtype: str) -> int:

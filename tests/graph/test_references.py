@@ -169,7 +169,10 @@ def test_a_child_wins_over_a_port() -> None:
         ("g.r.5", "`g.r` (ReLU) has no output `5` | it has out"),
         ("g.r.out.more", "`g.r` (ReLU) has no output `out.more` | it has out"),
         ("b.1", "`b` (block B) has no output `1` | it has s"),
-        ("b.s.indices", "`b.s` (ReLU) has no output `indices` | pooling gives indices with return_indices: true"),
+        (
+            "b.s.indices",
+            "`b.s` (ReLU) has no output `indices` | pooling gives indices with return_indices: true",
+        ),
         ("x.1", "input `x` has no output `1`"),
         ("h", "there is no input or earlier layer `h` | known here: x, g, b"),
     ],
@@ -283,4 +286,8 @@ def test_inplace_warnings_of_a_block_are_counted() -> None:
     )
     (warning,) = analysis.diagnostics
     assert warning.message.startswith("`0.t` is read again after `0.r` with inplace: true")
-    assert [n.message for n in warning.notes] == ["overwritten here", "in the block instance `0`", "and 3 more instances"]
+    assert [n.message for n in warning.notes] == [
+        "overwritten here",
+        "in the block instance `0`",
+        "and 3 more instances",
+    ]

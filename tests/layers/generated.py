@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from netspec.graph.infer import run_dtype
 from netspec.layers import REGISTRY
 from tests.layers.oracle import Arg, Case, families
 
@@ -47,9 +48,12 @@ def generate(type_name: str, seed: int, wild: bool = False) -> Case:
         arg if arg.values is not None else replace(arg, shape=tuple(size(s) if s else s for s in arg.shape))
         for arg in case.inputs
     )
-    parameters = {key: _vary(rng, key, value, wild) for key, value in case.parameters.items()}
+    absurd = wild and rng.random() < 0.3
+    parameters = {key: _vary(rng, key, value, absurd) for key, value in case.parameters.items()}
     for field in REGISTRY[type_name].own_parameters():
-        if field in ("stride", "padding", "dilation", "ceil_mode", "output_padding") and rng.random() < 0.4:
+        if field in ("stride", "padding", "dilation", "ceil_mode", "output_padding") and rng.random() < (
+            0.1 if wild else 0.4
+        ):
             parameters.setdefault(field, rng.random() < 0.5 if field == "ceil_mode" else rng.randint(0, 3))
     case = replace(case, parameters=parameters, inputs=inputs, label=f"generated {seed}")
     return _wild(rng, case) if wild else case
@@ -59,13 +63,14 @@ def _wild(rng: random.Random, case: Case) -> Case:
     """The case with other dtypes, ranks, empty axes and parameters, each now and then."""
     schema = REGISTRY[case.type].model_json_schema()
     parameters = dict(case.parameters)
+    rarely = rng.choice((0.0, 0.3, 1.0))
     for key in REGISTRY[case.type].own_parameters():
         chance = rng.random()
-        if key in CHANNELS or key in ("init", "output_size"):
+        if key in (*CHANNELS, "init", "output_size") or (key in ("other", "exponent") and case.inputs[1:]):
             continue
         if key in parameters and chance < 0.08 and key not in schema.get("required", ()):
             del parameters[key]
-        elif chance > (0.9 if key in parameters else 0.75):
+        elif chance > 1 - rarely * (0.1 if key in parameters else 0.25):
             value = _any_value(rng, schema["properties"][key])
             if value is not None:
                 parameters[key] = value
@@ -74,6 +79,8 @@ def _wild(rng: random.Random, case: Case) -> Case:
     if rng.random() < 0.15:
         old, dtype = dtype, rng.choice(("float64", "float64", "float16", "complex64", "complex128"))
         inputs = tuple(_cast(arg, dtype) if arg.dtype == old else arg for arg in inputs)
+    # A network has one width of floats, which its inputs take.
+    inputs = tuple(_cast(arg, run_dtype(arg.dtype, dtype)) for arg in inputs)
     if dtype == "float16":
         return replace(case, parameters=parameters, inputs=inputs, dtype=dtype, tolerance=1e-2)
     return replace(case, parameters=parameters, inputs=inputs, dtype=dtype)

@@ -298,7 +298,7 @@ layers: [{block: A}, {block: C}]
             '8:50-55 invalid-name: `inputs`: a name has letters, digits and _ only, got the text "a b" | help: for example a_b',
             "8:67-69 wrong-type: outputs: expected a list of references, got an empty list",
             "9:14-19 invalid-name: `index` cannot be an argument: $index is the number under `repeat`",
-            "9:24-26 invalid-name: an argument's name is letters, digits and _ and starts with no digit, got \"2a\"",
+            '9:24-26 invalid-name: an argument\'s name is letters, digits and _ and starts with no digit, got "2a"',
             "9:47-50 unknown-key: an argument has no key `doc` | help: known here: default",
             '9:59-61 wrong-expression: a default cannot use arguments, got the text "$b" | help: put quotes around text that is meant as it is',
         ],
@@ -580,7 +580,9 @@ def test_symbols_and_arguments_in_one_expression() -> None:
 
 
 def test_quoted_text_is_left_alone() -> None:
-    found = messages("blocks: {B: {args: {a: 1}, layers: [{type: Conv2d, out_channels: '$a', kernel_size: 1}]}}\nlayers: [{block: B}]\n")
+    found = messages(
+        "blocks: {B: {args: {a: 1}, layers: [{type: Conv2d, out_channels: '$a', kernel_size: 1}]}}\nlayers: [{block: B}]\n"
+    )
     assert found == ['`out_channels`: expected an integer >= 1, got the text "$a"']
 
 
@@ -651,7 +653,9 @@ def files(root: Path, **texts: str) -> Path:
     return root / "net.yaml"
 
 
-def including(tmp_path: Path, include: str, layers: str = "[{type: ReLU}]", more: str = "", **texts: str) -> list[str]:
+def including(
+    tmp_path: Path, include: str, layers: str = "[{type: ReLU}]", more: str = "", **texts: str
+) -> list[str]:
     """What is wrong with a network that includes files, each line with its file."""
     path = files(tmp_path, net=f"{HEAD}include: {include}\nlayers: {layers}\n{more}", **texts)
     found = analyse_file(path).diagnostics
@@ -680,14 +684,19 @@ def test_diagnostics_of_included_files_have_their_own_places(tmp_path: Path) -> 
         b="netspec: 1\nblocks:\n  B: {layers: [{type: ReLU, x: 1}]}\n  C: {layers: [}\n",
     )
     assert found == [
-        "b.yaml:4:16-17 stray-bracket: `}` here",
         "b.yaml:3:29-30 unknown-key: ReLU has no parameter `x` | help: known here: name, inputs, init, inplace, repeat",
-        "a.yaml:3:63-65 out-of-range: `out_channels`: expected an integer >= 1, got 0 | note: in the block instance `here` @4:24",
+        "b.yaml:4:15-16 unclosed-bracket: `[` is not closed | help: add `]` | note: `}` comes first @4:16",
+        "a.yaml:3:62-64 out-of-range: `out_channels`: expected an integer >= 1, got 0 | note: in the block instance `here` @4:30",
     ]
 
 
 def test_what_a_missing_file_or_broken_block_would_have_said_is_not_missed(tmp_path: Path) -> None:
-    found = including(tmp_path, "[missing.yaml]", "[{block: A}, {block: B}]", "blocks: {B: {args: [a], layers: [{type: ReLU, inplace: $a}]}}\n")
+    found = including(
+        tmp_path,
+        "[missing.yaml]",
+        "[{block: A}, {block: B}]",
+        "blocks: {B: {args: [a], layers: [{type: ReLU, inplace: $a}]}}\n",
+    )
     assert [line.split()[1] for line in found] == ["file-not-found:", "wrong-type:"]
 
 
@@ -732,7 +741,9 @@ def test_a_pipe_is_not_read(tmp_path: Path) -> None:
 
 
 def test_cycles_of_files(tmp_path: Path) -> None:
-    found = including(tmp_path, "[a.yaml]", a="include: [b.yaml]\n" + BLOCK.format("A"), b="include: [a.yaml]\nnetspec: 1\n")
+    found = including(
+        tmp_path, "[a.yaml]", a="include: [b.yaml]\n" + BLOCK.format("A"), b="include: [a.yaml]\nnetspec: 1\n"
+    )
     assert found == ["b.yaml:1:11-17 include-cycle: the files include each other: a.yaml -> b.yaml -> a.yaml"]
     assert including(tmp_path, "[net.yaml]") == [
         "net.yaml:3:11-19 include-cycle: the files include each other: net.yaml -> net.yaml"
@@ -749,7 +760,9 @@ def test_two_blocks_of_one_name(tmp_path: Path) -> None:
 
 
 def test_what_an_included_file_may_say(tmp_path: Path) -> None:
-    found = including(tmp_path, "[a.yaml, b.yaml, c.yaml]", a="layers: []\ndescription: [a]\n", b="[1]\n", c="netspec: 2\n")
+    found = including(
+        tmp_path, "[a.yaml, b.yaml, c.yaml]", a="layers: []\ndescription: [a]\n", b="[1]\n", c="netspec: 2\n"
+    )
     assert found == [
         "a.yaml:1:1-7 unknown-key: an included file has no key `layers` | help: known here: netspec, description, include, blocks",
         "a.yaml:1:1-7 missing-key: an included file needs `netspec`, the version of the format | help: write `netspec: 1` on the first line",
@@ -816,11 +829,16 @@ def test_bombs_are_refused_quickly(name: str) -> None:
     assert message in found[0]
 
 
-@pytest.mark.parametrize("layers", ["{block: B, repeat: 2500}", ", ".join(["{block: B}"] * 2500)], ids=["repeat", "written"])
+@pytest.mark.parametrize(
+    "layers", ["{block: B, repeat: 2500}", ", ".join(["{block: B}"] * 2500)], ids=["repeat", "written"]
+)
 def test_ten_thousand_layers(layers: str) -> None:
     text = (
-        HEAD + "blocks: {B: {args: {c: 8}, layers: [{type: Conv2d, out_channels: $c, kernel_size: 3, padding: 1},"
-        " {type: BatchNorm2d, num_features: $c}, {type: ReLU}, {type: Identity}]}}\nlayers: [" + layers + "]\n"
+        HEAD
+        + "blocks: {B: {args: {c: 8}, layers: [{type: Conv2d, out_channels: $c, kernel_size: 3, padding: 1},"
+        " {type: BatchNorm2d, num_features: $c}, {type: ReLU}, {type: Identity}]}}\nlayers: ["
+        + layers
+        + "]\n"
     )
     start = time.perf_counter()
     analysis = analyse_text(text)
@@ -838,7 +856,9 @@ _scalars = st.sampled_from([
     "1 // $q", "ReLU", "Conv2d", "add", "A", "B", "C", "a{}", [], ["x", "a"], ["0", "$p"], {}, {"p": 1}, {"q": "$p"},
     {"times": 2, "from": 1}, {"default": None}, "cat", "Parameter",
 ])  # fmt: skip
-_keys = st.sampled_from(["name", "type", "block", "with", "use", "inputs", "repeat", "out_channels", "kernel_size", "dim"])
+_keys = st.sampled_from(
+    ["name", "type", "block", "with", "use", "inputs", "repeat", "out_channels", "kernel_size", "dim"]
+)
 _entries = st.recursive(
     st.one_of(
         st.dictionaries(_keys, _scalars, max_size=5),
@@ -856,7 +876,10 @@ _blocks = st.fixed_dictionaries(
 
 
 @settings(max_examples=300, deadline=None)
-@given(st.dictionaries(st.sampled_from(["A", "B", "C"]), _blocks, max_size=3), st.lists(_entries, min_size=1, max_size=5))
+@given(
+    st.dictionaries(st.sampled_from(["A", "B", "C"]), _blocks, max_size=3),
+    st.lists(_entries, min_size=1, max_size=5),
+)
 def test_random_networks_never_raise(blocks: dict[str, Any], layers: list[Any]) -> None:
     mapping = {"netspec": 1, "inputs": {"x": ["N", 8, 4, 4]}, "blocks": blocks, "layers": layers}
     analysis = analyse_mapping(mapping)
@@ -868,7 +891,10 @@ def test_random_networks_never_raise(blocks: dict[str, Any], layers: list[Any]) 
 
 
 def _plain_types() -> st.SearchStrategy[Any]:
-    leaf = st.builds(lambda n: {"type": "Linear", "in_features": 4, "out_features": 4, **({"repeat": n} if n else {})}, st.integers(0, 3))
+    leaf = st.builds(
+        lambda n: {"type": "Linear", "in_features": 4, "out_features": 4, **({"repeat": n} if n else {})},
+        st.integers(0, 3),
+    )
     return st.recursive(leaf, lambda inner: st.builds(lambda entries, n: {"layers": entries, **({"repeat": n} if n else {})},
                         st.lists(inner, min_size=1, max_size=3), st.integers(0, 3)), max_leaves=6)  # fmt: skip
 

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import textwrap
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -285,8 +286,36 @@ def test_repetitions_feed_the_first_input_and_pass_the_others(
     assert list(found.values())[-1] == [expected[-1][0]]  # the whole stands for the last
 
 
+def test_a_saved_network_has_the_same_names(tmp_path: Path) -> None:
+    """Repetitions and instances are written out, and read back."""
+    import netspec
+
+    net = netspec.load(
+        {
+            "netspec": 1,
+            "inputs": {"x": ["N", 4]},
+            "blocks": {
+                "B": {"args": {"n": 4}, "layers": [{"type": "Linear", "out_features": "$n"}, {"use": "0"}]}
+            },
+            "layers": [
+                {**LINEAR, "name": "a"},
+                {"name": "s", "type": "add", "inputs": ["a", "x"], "repeat": 2},
+                {"block": "B", "repeat": 2},
+            ],
+        }
+    )
+    net.save(tmp_path / "net.yaml")
+    again = netspec.load(tmp_path / "net.yaml")
+    assert list(again.state_dict()) == list(net.state_dict())
+    names = ["a", "s.0", "s.1", "2.0", "2.1", "3.0", "3.1"]
+    assert [row["name"] for row in netspec.shapes(again.spec)["layers"]] == names
+
+
 def test_repeated_blocks_with_two_inputs() -> None:
-    block = {"inputs": ["x", "skip"], "layers": [{**LINEAR, "inputs": "x"}, {"type": "add", "inputs": ["0", "skip"]}]}
+    block = {
+        "inputs": ["x", "skip"],
+        "layers": [{**LINEAR, "inputs": "x"}, {"type": "add", "inputs": ["0", "skip"]}],
+    }
     analysis = network(
         {**LINEAR, "name": "a"},
         {"name": "g", "block": "B", "inputs": ["a", "x"], "repeat": 2},
@@ -312,8 +341,17 @@ def test_the_index_counts_innermost_repetitions() -> None:
         }
     )
     assert analysis.shaped is not None
-    shapes = {key: state.shape[0] for key, state in states_of(analysis.shaped).items() if key.endswith("bias")}
-    assert shapes == {"0.0.bias": 10, "0.1.bias": 1, "0.2.bias": 2, "1.0.bias": 20, "1.1.bias": 1, "1.2.bias": 2}
+    shapes = {
+        key: state.shape[0] for key, state in states_of(analysis.shaped).items() if key.endswith("bias")
+    }
+    assert shapes == {
+        "0.0.bias": 10,
+        "0.1.bias": 1,
+        "0.2.bias": 2,
+        "1.0.bias": 20,
+        "1.1.bias": 1,
+        "1.2.bias": 2,
+    }
 
 
 def test_a_file_and_a_mapping_give_the_same() -> None:

@@ -292,7 +292,7 @@ def max_unpool(op: MaxUnpool, inputs: Sequence[Array], outputs: Sequence[Array],
 
     def run() -> None:
         np.copyto(target, 0)
-        if not index.size:
+        if not index.size or not size:  # torch leaves an empty plane without looking at the indices
             return
         low, high = index.min(), index.max()
         if low < 0 or high >= size:

@@ -1,6 +1,6 @@
 """Resampling with torch's coordinate rules (torch.nn.functional.interpolate).
 
-Source: ATen/native/UpSample.h. Positions are computed in float32, or in float64 for float64 arrays.
+Source: ATen/native/UpSample.h. Positions are computed in float32, or in float64 for arrays of that width.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ def _samples(op: Resize, size: int, count: int, scale: float | None, dtype: Any,
     """
     if op.mode == "nearest" and small and count in (size, 2 * size):
         return [(np.arange(count) // (count // size), None)]
-    real: Any = np.float64 if dtype == np.float64 else np.float32
+    real: Any = np.float64 if dtype in (np.float64, np.complex128) else np.float32
     ratio = real(1.0 / scale) if scale is not None and scale > 0 else real(size) / real(count)
     place = np.arange(count, dtype=real)
     if op.mode in ("nearest", "nearest-exact"):
