@@ -16,7 +16,8 @@ from netspec.api import load
 from netspec.diagnostics import InputError
 from netspec.interop.arrays import read_input
 from netspec.interop.files import write_npy, write_npz
-from netspec.report.maps import check_pillow, write_map
+from netspec.interop.pictures import check_pillow
+from netspec.report.maps import write_map
 from netspec.report.tables import Table
 from netspec.runtime.batches import batch_ranges, run_batches
 from netspec.runtime.network import Network

@@ -66,7 +66,7 @@ CODES: dict[str, str] = {
     "ragged-list": "A nested list of numbers has rows of different lengths.",
     "wrong-init": "An initial value does not fit its parameter.",
     "groups-do-not-divide": "The channels are not divisible by groups.",
-    "strided-same": "padding: same needs stride 1.",
+    "strided-same": "Padding `same` needs stride 1.",
     # references
     "invalid-reference": "A reference is not a name or names joined by dots.",
     "unknown-reference": "A reference means no input, earlier layer or port.",

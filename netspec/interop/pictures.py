@@ -39,10 +39,7 @@ def read_picture(path: Path, shape: Sequence[int | str], picture: PictureSpec | 
     picture: how it is resized, cropped and normalised; None: only scaled to 0..1.
     Needs Pillow (extra `image`). Raises `InputError`.
     """
-    try:
-        import PIL.Image  # noqa: F401
-    except ImportError:
-        raise InputError(f"{path}: pictures need Pillow: pip install 'netspec-runner[image]'") from None
+    check_pillow(path)
     if len(shape) not in (3, 4):
         raise InputError(f"{path}: a picture needs an input with 3 or 4 axes, this one has {len(shape)}")
     channels = shape[-3]
@@ -51,6 +48,14 @@ def read_picture(path: Path, shape: Sequence[int | str], picture: PictureSpec | 
     image = _decode(path, "L" if channels == 1 else "RGB")
     array = _normalise(_pixels(_prepare(path, image, picture or AS_IT_IS)), picture or AS_IT_IS)
     return array[None] if len(shape) == 4 else array
+
+
+def check_pillow(path: Path) -> None:
+    """Raises `InputError` where pictures can be neither read nor written."""
+    try:
+        import PIL.Image  # noqa: F401
+    except ImportError:
+        raise InputError(f"{path}: pictures need Pillow: pip install 'netspec-runner[image]'") from None
 
 
 # --- files ------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from pydantic import Field, PlainValidator, WithJsonSchema, field_validator, mod
 from pydantic_core import PydanticCustomError
 
 from netspec.layers.base import Call, Layer, State
-from netspec.layers.broadcasting import default_float
+from netspec.layers.broadcasting import default_float, need_fit
 from netspec.layers.initialize import _init
 from netspec.layers.parameters import (
     Bool,
@@ -402,12 +402,7 @@ class Hardtanh(_Activation):
                 parameter="min_val",
             )
         for parameter in ("min_val", "max_val"):
-            if call.x.dtype in INTEGERS and not -(2**63) <= getattr(self, parameter) < 2**63:
-                call.fail(
-                    f"{getattr(self, parameter)} does not fit into int64",
-                    code="out-of-range",
-                    parameter=parameter,
-                )
+            need_fit(call, getattr(self, parameter), call.x.dtype, parameter)
         return super().infer(call)
 
     def constants(self) -> tuple[Any, ...]:
@@ -502,6 +497,12 @@ class Threshold(_Activation):
     """What the others become."""
     inplace: Bool = False
     """A memory hint; values are as if it were false."""
+
+    def infer(self, call: Call) -> TensorType:
+        """Any shape; the same shape."""
+        need_fit(call, self.threshold, call.x.dtype, "threshold")
+        need_fit(call, self.value, call.x.dtype, "value")
+        return super().infer(call)
 
     def constants(self) -> tuple[Any, ...]:
         """threshold, value."""

@@ -104,15 +104,16 @@ def number_dtype(call: Call, dtype: str, number: float | int | bool) -> str:
 
 
 def fits(number: float | int | bool, dtype: str) -> bool:
-    """Whether torch converts the number to an integer dtype; negative ones wrap around in unsigned."""
+    """Whether torch converts the number to an integer dtype; negative integers wrap around in unsigned."""
     if dtype not in INTEGERS:
         return True
     if not math.isfinite(number):
         return False
     bits: int = 8 * ITEM_SIZE[dtype]
     high = (1 << bits) - 1 if dtype == "uint8" else (1 << bits - 1) - 1
-    low = -high if dtype == "uint8" else -high - 1
-    return low <= int(number) <= high
+    if dtype == "uint8":
+        return (0 if isinstance(number, float) else -high) <= number <= high
+    return -high - 1 <= number <= high
 
 
 def wrapped(number: float | int | bool, dtype: str) -> float | int | bool:

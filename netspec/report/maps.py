@@ -8,19 +8,10 @@ from typing import Any
 
 from netspec.diagnostics import InputError
 from netspec.interop.files import write_beside
+from netspec.interop.pictures import MOST_PIXELS
 
 GAP = 128
 """Grey of the line between two tiles, and of what is left over in the last row."""
-MOST_PIXELS = 178_956_970
-"""Pixels of the largest picture that is written: the largest that can be read back."""
-
-
-def check_pillow(path: Path) -> None:
-    """Raises `InputError` if pictures cannot be written here."""
-    try:
-        import PIL.Image  # noqa: F401
-    except ImportError:
-        raise InputError(f"{path}: pictures need Pillow: pip install 'netspec-runner[image]'") from None
 
 
 def write_map(path: Path, name: str, array: Any, tapped: bool) -> None:
@@ -63,7 +54,7 @@ def _planes(name: str, array: Any) -> Any:
 
 
 def _check_size(name: str, height: int, width: int) -> None:
-    if height * width > MOST_PIXELS:
+    if height * width > MOST_PIXELS:  # it could not be read back
         raise InputError(f"{name}: its picture would have {height} x {width} pixels, which is too many")
 
 

@@ -21,7 +21,7 @@ netspec: 1
 inputs: {photo: [N, 3, H, W]}
 layers:
   - {name: smaller, type: Conv2d, in_channels: 3, out_channels: 1, kernel_size: 3, inputs: photo}
-  - {name: larger, type: ConvTranspose2d, in_channels: 3, out_channels: 1, kernel_size: 3, stride: 2, inputs: photo}
+  - {name: larger, type: ConvTranspose2d, out_channels: 1, kernel_size: 3, stride: 2, inputs: photo}
   - {name: features, type: Conv2d, in_channels: 3, out_channels: 6, kernel_size: 3, inputs: photo}
 outputs: [smaller, larger]
 """
@@ -206,7 +206,7 @@ def test_values_as_large_as_a_float_can_hold() -> None:
         ((1, 64, 5, 5), (47, 47)),
         ((1, 4, 100, 1), (100, 7)),  # high and narrow maps stand in one row
         ((1, 4, 1, 100), (7, 100)),
-        ((2, 2, 3, 4, 4), (14, 9)),  # every plane of a volume: six
+        ((2, 2, 3, 4, 4), (9, 14)),  # every plane of a volume: six
         ((5, 4, 4), (9, 14)),
         ((3, 9), (3, 9)),
     ],

@@ -28,11 +28,28 @@ SHAPES: dict[str, dict[str, tuple[int, ...]]] = {
 LOGITS = {"lenet5": "fc3", "audio1d": "fc", "volume3d": "fc", "segmentation": "head"}
 """The layer before the softmax, also compared: a softmax near 0 or 1 would hide differences."""
 
+PUBLISHED: dict[str, dict[str, tuple[int, ...]]] = {
+    "unet": {"image": (1, 3, 16, 48)},
+    "segnet": {"image": (1, 3, 43, 38)},
+    "dcgan_generator": {"z": (2, 100, 1, 1)},
+    "m5_audio": {"sound": (2, 1, 8000)},
+    "c3d": {"clip": (1, 3, 16, 112, 112)},
+    "mtcnn_pnet": {"image": (1, 3, 61, 48)},
+    "mtcnn_rnet": {"image": (3, 3, 24, 24)},
+    "mtcnn_onet": {"image": (3, 3, 48, 48)},
+    "crepe_tiny": {"frames": (3, 1024)},
+}
+"""The networks of others, without their weights: the same, and filling.py gives the weights."""
+
+PARAMETERS: dict[str, int] = {
+}
+"""How many parameters each of them has."""
+
 
 def inputs_of(name: str) -> dict[str, Any]:
     """The network's inputs: float32 numbers from 0 to 1, the same on every machine; targets are 0 or 1."""
     rng = np.random.RandomState(zlib.crc32(name.encode()))
-    arrays = {key: rng.random_sample(shape).astype(np.float32) for key, shape in SHAPES[name].items()}
+    arrays = {key: rng.random_sample(shape).astype(np.float32) for key, shape in (SHAPES | PUBLISHED)[name].items()}
     if "target" in arrays:
         arrays["target"] = np.rint(arrays["target"])
     return arrays

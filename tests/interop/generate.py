@@ -70,11 +70,13 @@ def kinds() -> dict[str, Any]:
         "bfloat16": torch.randn(3, 4).bfloat16(), "int64": torch.tensor([2**40, -1]),
         "int32": torch.tensor([2**30, -1], dtype=torch.int32), "int16": torch.tensor([-5], dtype=torch.int16),
         "int8": torch.tensor([-128], dtype=torch.int8), "uint8": torch.tensor([255], dtype=torch.uint8),
-        "bool": torch.tensor([True, False, True]), "complex64": waves, "complex128": waves.to(torch.complex128),
+        "bool": torch.tensor([True, False, True]), "complex64": waves,
+        "complex128": waves.to(torch.complex128),
         "scalar": torch.tensor(3), "scalar_bool": torch.tensor(True), "empty": torch.zeros(0, 4),
         "whole": base, "transposed": base.view(4, 6).t(), "part": base[5:9], "every_other": base[::2],
-        "expanded": torch.tensor([[1.0, 2.0]]).expand(3, 2), "bfloat16_part": base.bfloat16().view(4, 6).t()[1:3],
-        "conjugate": waves.conj(), "negative": waves.conj().imag, "parameter": nn.Parameter(torch.ones(1)),
+        "expanded": torch.tensor([[1.0, 2.0]]).expand(3, 2),
+        "bfloat16_part": base.bfloat16().view(4, 6).t()[1:3],
+        "conjugate": waves.conj(), "negative": waves.clone().conj().imag, "parameter": nn.Parameter(torch.ones(1)),
         "buffer": nn.Buffer(torch.ones(1)), "with_attribute": named,
     }  # fmt: skip
 
@@ -117,8 +119,9 @@ def main() -> None:
     save(network().half().state_dict(), "half.pt")
     save(network().bfloat16().state_dict(), "bfloat16.pt")
     for name, apply in (
-        ("weight_norm.pt", nn.utils.parametrizations.weight_norm), ("weight_norm_old.pt", nn.utils.weight_norm)
-    ):  # fmt: skip
+        ("weight_norm.pt", nn.utils.parametrizations.weight_norm),
+        ("weight_norm_old.pt", nn.utils.weight_norm),
+    ):
         normed = network()
         apply(normed.conv2)
         apply(normed.fc, dim=1)
