@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from enum import Enum, StrEnum
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -18,7 +18,7 @@ app = typer.Typer(
 )
 
 
-class Format(str, Enum):
+class Format(StrEnum):
     """Renderings of diagnostics."""
 
     text = "text"
@@ -26,7 +26,7 @@ class Format(str, Enum):
     github = "github"
 
 
-class TableFormat(str, Enum):
+class TableFormat(StrEnum):
     """Renderings of tables."""
 
     table = "table"
@@ -34,14 +34,14 @@ class TableFormat(str, Enum):
     markdown = "markdown"
 
 
-class Kind(str, Enum):
+class Kind(StrEnum):
     """Files that have a schema."""
 
     network = "network"
     runner = "runner"
 
 
-class Dtype(str, Enum):
+class Dtype(StrEnum):
     """Types that a network can run in."""
 
     float16 = "float16"
@@ -51,14 +51,14 @@ class Dtype(str, Enum):
     complex128 = "complex128"
 
 
-class Precision(str, Enum):
+class Precision(StrEnum):
     """How exact float32 has to be."""
 
     high = "high"
     highest = "highest"
 
 
-class Mode(str, Enum):
+class Mode(StrEnum):
     """Behaviour of BatchNorm, Dropout and RReLU."""
 
     eval = "eval"

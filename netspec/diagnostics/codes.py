@@ -113,6 +113,7 @@ CODES: dict[str, str] = {
     "uncertain-squeeze": "Whether a symbolic axis is squeezed depends on its size.",
     "unknown-pieces": "The number of pieces depends on a symbolic size.",
     "wrong-equation": "An einsum equation is wrong.",
+    "wrong-alpha": "`alpha` has no meaning for these dtypes.",
     "wrong-arity": "A function got too many or too few tensors.",
     "missing-operand": "A binary function has neither a second input nor a number.",
     "too-many-operands": "A binary function has both a second input and a number.",

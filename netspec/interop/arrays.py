@@ -48,7 +48,8 @@ def _many(files: Sequence[Path], shape: Sequence[int | str], name: str, picture:
     for file, array in zip(files, arrays, strict=True):
         if array.shape[1:] != first.shape[1:] or array.ndim != first.ndim or not array.ndim:
             raise InputError(
-                f"{file} has shape {list(array.shape)}, {files[0]} has {list(first.shape)}: only the first axis may differ"
+                f"{file} has shape {list(array.shape)}, {files[0]} has {list(first.shape)}: "
+                "only the first axis may differ"
             )
     return np.concatenate(arrays)
 

@@ -27,6 +27,7 @@ _LONGEST_LINE = 1000
 _LONGEST_INTEGER = 255
 _MOST_UNKNOWN = 1000
 _MOST_AXES = 64
+_DAMAGE = (AttributeError, IndexError, KeyError, TypeError, ValueError, OverflowError, struct.error)
 _HELP = "save model.state_dict() instead"
 
 
@@ -99,7 +100,7 @@ def load_pickle(data: bytes | mmap.mmap, start: int = 0) -> Pickle:
     machine = _Machine(data, start)
     try:
         return Pickle(machine.run(), machine.position, machine.storages)
-    except (IndexError, KeyError, TypeError, ValueError, OverflowError, struct.error) as error:
+    except _DAMAGE as error:
         machine.refuse_unknown()
         raise PickleError(f"the pickle in it is damaged at byte {machine.position}") from error
 

@@ -11,13 +11,14 @@ from pydantic import Field, PlainValidator, WithJsonSchema, field_validator, mod
 from pydantic_core import PydanticCustomError
 
 from netspec.layers.base import Call, Layer, State
-from netspec.layers.broadcasting import default_float, need_fit
+from netspec.layers.broadcasting import default_float, need_fit, wrapped
 from netspec.layers.initialize import _init
 from netspec.layers.parameters import (
     Bool,
     Count,
     Integer,
     Number,
+    Scalar,
     choice,
     is_number,
     number,
@@ -491,9 +492,9 @@ class Threshold(_Activation):
     function: ClassVar = "threshold"
     integers_too: ClassVar = True
 
-    threshold: Number
+    threshold: Scalar
     """Elements above it stay."""
-    value: Number
+    value: Scalar
     """What the others become."""
     inplace: Bool = False
     """A memory hint; values are as if it were false."""
@@ -504,9 +505,11 @@ class Threshold(_Activation):
         need_fit(call, self.value, call.x.dtype, "value")
         return super().infer(call)
 
-    def constants(self) -> tuple[Any, ...]:
-        """threshold, value."""
-        return (self.threshold, self.value)
+    def lower(self, b: Builder, *inputs: Value) -> Value:
+        """One elementwise function; in integers the numbers wrap around."""
+        dtype = inputs[0].dtype
+        constants = [wrapped(v, dtype) if dtype in INTEGERS else float(v) for v in (self.threshold, self.value)]
+        return b.elementwise(self.function, inputs[0], constants=constants)
 
 
 class LogSigmoid(_Activation):

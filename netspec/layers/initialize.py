@@ -96,7 +96,8 @@ def _trunc_normal(rng: Any, shape: tuple[int, ...], mean: float, std: float, a: 
 def _eye(rng: Any, shape: tuple[int, ...]) -> Any:
     import numpy as np
 
-    return np.eye(*shape)
+    rows, columns = shape
+    return np.eye(rows, columns)
 
 
 def _dirac(rng: Any, shape: tuple[int, ...], groups: int) -> Any:

@@ -13,14 +13,14 @@ from pydantic import field_validator
 from pydantic_core import PydanticCustomError
 
 from netspec.layers.base import Call, Layer
+from netspec.layers.broadcasting import need_fit, wrapped
 from netspec.layers.parameters import Axes, Scalar
-from netspec.layers.tensor import INTEGERS, TensorType, is_float
+from netspec.layers.tensor import TensorType, is_float, is_inexact
 from netspec.operations import Pad, Slice
 from netspec.program.builder import Builder, Value
 from netspec.symbolic import Dim, any_of, at_least
 
 _LARGEST = {"float16": 65504.0, "float32": 3.4028234663852886e38, "float64": math.inf}
-_BITS = {"int8": 7, "int16": 15, "int32": 31, "int64": 63}
 
 
 class _Pad(Layer):
@@ -118,14 +118,14 @@ class _ConstantPad(_Pad):
                 f"padding {self.rank} axes needs at least {self.rank}-D input, got {call.x.rank}-D {call.x}",
                 code="wrong-rank",
             )
-        dtype, value = call.x.dtype, float(self._value())
-        if dtype in INTEGERS:
-            low, high = (0, 255) if dtype == "uint8" else (-(2 ** _BITS[dtype]), 2 ** _BITS[dtype] - 1)
-            fits = math.isfinite(value) and low <= int(self._value()) <= high
-        else:
-            fits = not is_float(dtype) or not math.isfinite(value) or abs(value) <= _LARGEST[dtype]
-        if not fits:
-            call.fail(f"{self._value()} does not fit into {dtype}", code="out-of-range", parameter="value")
+        if any(amount > 0 for pair in self._sides() for amount in pair):  # torch only crops otherwise
+            self._check_value(call)
+
+    def _check_value(self, call: Call) -> None:
+        dtype, value = call.x.dtype, self._value()
+        need_fit(call, value, dtype, "value")
+        if is_float(dtype) and math.isfinite(value) and abs(value) > _LARGEST[dtype]:
+            call.fail(f"{value} does not fit into {dtype}", code="out-of-range", parameter="value")
 
     def _check_axis(self, call: Call, axis: int, size: Dim, before: int, after: int) -> None:
         _check_crop(call, axis, size, max(-before, 0) + max(-after, 0))
@@ -134,10 +134,8 @@ class _ConstantPad(_Pad):
         """Crop, then pad."""
         x = _crop(b, inputs[0], self._sides())
         value = self._value()
-        if x.dtype in INTEGERS:
-            value = int(value)
-        elif x.dtype == "bool":
-            value = bool(value)
+        if not is_inexact(x.dtype):
+            value = wrapped(value, x.dtype) if math.isfinite(value) else 0  # only to crop
         return _pad(b, x, _positive(self._sides()), "constant", value)
 
 

@@ -191,7 +191,7 @@ class InputSpec(BaseModel):
     description: str | None = None
     """What it is, for people."""
     picture: Picture = None
-    """How a picture file is prepared for it (arrays come as they are); default: scaled to 0..1, its own size."""
+    """How a picture file is prepared for it; arrays come as they are. Default: only scaled to 0..1."""
 
     @model_validator(mode="after")
     def _picture_fits(self) -> InputSpec:

@@ -119,9 +119,22 @@ def _all_rows(operation: Any, rows: list[Rows], inputs: list[ArraySpec], outputs
     return all(state is Rows.EACH for state in rows)
 
 
+_WINDOWED = (
+    ops.Convolution,
+    ops.TransposedConvolution,
+    ops.MaxPool,
+    ops.AveragePool,
+    ops.AdaptiveAveragePool,
+    ops.AdaptiveMaxPool,
+    ops.Resize,
+    ops.Cast,
+    ops.Require,
+)
+"""Operations that read (n, c, *s), or any element, row by row."""
+
 _Rule = Callable[[Any, list[Rows], list[ArraySpec], list[ArraySpec]], bool]
 _RULES: dict[type[ops.Operation], _Rule] = {
-    **dict.fromkeys((ops.Convolution, ops.TransposedConvolution, ops.MaxPool, ops.AveragePool, ops.AdaptiveAveragePool, ops.AdaptiveMaxPool, ops.Resize, ops.Cast, ops.Require), _only_first),
+    **dict.fromkeys(_WINDOWED, _only_first),
     ops.Linear: lambda o, rows, inputs, outputs: rows[0] is Rows.EACH and len(inputs[0].shape) >= 2,
     ops.MaxUnpool: _all_rows,
     ops.TakeAlong: lambda o, rows, i, out: _all_rows(o, rows, i, out) and o.axis != 0,
@@ -140,4 +153,4 @@ _RULES: dict[type[ops.Operation], _Rule] = {
     ops.Slice: _axes,
     ops.Broadcast: lambda o, rows, i, out: len(i[0].shape) == len(out[0].shape),
     ops.Concat: _concat,
-}  # fmt: skip
+}

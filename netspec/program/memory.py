@@ -39,7 +39,7 @@ def nbytes(spec: ArraySpec) -> int:
 
 def plan(program: Program) -> Plan:
     """Place every value."""
-    views, contiguous = _views(program)
+    views = _views(program)
     fixed = set(program.constants) | set(program.states.values())
     kept = set(program.inputs.values()) | set(program.outputs.values()) | set(program.updates.values())
 
@@ -87,8 +87,8 @@ def plan(program: Program) -> Plan:
     return Plan(tuple(buffers), placed, views, external)
 
 
-def _views(program: Program) -> tuple[dict[int, int], set[int]]:
-    """Values that are views of others, and values known to be in row-major order."""
+def _views(program: Program) -> dict[int, int]:
+    """Values that are views of others: reshapes only of what lies in row-major order."""
     views: dict[int, int] = {}
     strided: set[int] = set()
     for step in program.steps:
@@ -101,4 +101,4 @@ def _views(program: Program) -> tuple[dict[int, int], set[int]]:
         else:
             views[target] = source
             strided.add(target)
-    return views, strided
+    return views

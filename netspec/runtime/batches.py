@@ -85,7 +85,8 @@ def run_batches(
             for name, rows in found.items():
                 if name not in results:
                     shape = (total, *rows.shape[1:])
-                    if target is not None and target.suffix == ".npy" and len(found) == 1:
+                    single = target is not None and target.suffix == ".npy" and len(found) == 1
+                    if single and target is not None and 0 not in shape:  # nothing cannot be mapped
                         part, results[name] = _mapped(target, rows.dtype, shape)
                     else:
                         results[name] = _empty(shape, rows.dtype)
@@ -112,8 +113,6 @@ def _mapped(target: Path, dtype: Any, shape: tuple[int, ...]) -> tuple[str, Any]
     mask = os.umask(0)
     os.umask(mask)
     os.chmod(name, 0o666 & ~mask)
-    if 0 in shape:
-        np.save(Path(name).open("wb"), np.zeros(shape, dtype))
     return name, np.lib.format.open_memmap(name, "w+", dtype, shape)
 
 

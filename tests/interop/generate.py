@@ -76,7 +76,8 @@ def kinds() -> dict[str, Any]:
         "whole": base, "transposed": base.view(4, 6).t(), "part": base[5:9], "every_other": base[::2],
         "expanded": torch.tensor([[1.0, 2.0]]).expand(3, 2),
         "bfloat16_part": base.bfloat16().view(4, 6).t()[1:3],
-        "conjugate": waves.conj(), "negative": waves.clone().conj().imag, "parameter": nn.Parameter(torch.ones(1)),
+        "conjugate": waves.conj(), "negative": waves.clone().conj().imag,
+        "parameter": nn.Parameter(torch.ones(1)),
         "buffer": nn.Buffer(torch.ones(1)), "with_attribute": named,
     }  # fmt: skip
 

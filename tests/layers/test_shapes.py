@@ -83,8 +83,9 @@ def check_executed(case: Case, types: dict[str, Any]) -> None:
     try:
         outputs = net.run({f"x{i}": a for i, a in enumerate(make_inputs(case))}, taps=taps.values())
     except netspec.InputError as error:
-        assert str(error).startswith("layer layer:"), case.id  # a value, not a shape, was refused
-        return
+        if str(error).startswith("layer layer:"):
+            return  # a value, not a shape, was refused
+        raise
     for port, reference in taps.items():
         assert outputs[reference].shape == types[port].shape, case.id
         assert outputs[reference].dtype == types[port].dtype, case.id

@@ -167,7 +167,7 @@ def test_weights_files(net: netspec.Network, tmp_path: Path, suffix: str) -> Non
 def test_missing_weights_file(tmp_path: Path) -> None:
     with pytest.raises(netspec.WeightsError, match="no such weights file"):
         netspec.load(SMALL, weights=tmp_path / "none.npz")
-    with pytest.raises(netspec.WeightsError, match="none.safetensors"):
+    with pytest.raises(netspec.WeightsError, match=r"none\.safetensors"):
         netspec.load({**SMALL, "weights": "none.safetensors"})
 
 
