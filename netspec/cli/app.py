@@ -132,6 +132,12 @@ def run(
     tap: Annotated[
         list[str] | None, typer.Option(help="Also write this layer's output.", metavar="LAYER")
     ] = None,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Compute only this output; inputs that it does not need may be left out.", metavar="OUTPUT"
+        ),
+    ] = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda or cuda:N.")] = None,
     dtype: Annotated[Dtype | None, typer.Option(help="Type of parameters and floating inputs.")] = None,
     precision: Annotated[Precision | None, typer.Option(help="highest: only exact forms of float32.")] = None,
@@ -153,6 +159,7 @@ def run(
             weights=weights,
             output=output,
             taps=tuple(tap or ()),
+            only=tuple(only or ()),
             device=device,
             dtype=dtype.value if dtype else None,
             precision=precision.value if precision else None,

@@ -35,6 +35,7 @@ class Options:
     weights: Path | None
     output: str | None
     taps: tuple[str, ...]
+    only: tuple[str, ...]
     device: str | None
     dtype: str | None
     precision: str | None
@@ -59,21 +60,22 @@ def run_network(options: Options) -> None:
             mode=options.mode,
             runner=options.runner,
         )
-        wanted = net.wanted(options.taps)
+        wanted = net.wanted(options.taps, options.only or None)
         target = _target(options.output, list(wanted), options.taps)
         arrays = dict(_input(text, net) for text in options.inputs)
         batch_size = options.batch_size or net.batch_size
         screen = sys.stderr if options.output == "-" else sys.stdout
         if batch_size is not None:
-            ranges = batch_ranges(net, arrays, options.taps, batch_size)
+            ranges = batch_ranges(net, arrays, wanted, batch_size)
             with _progress(len(ranges)) as advance:
-                results = run_batches(net, arrays, options.taps, ranges, target, advance)
+                results, written = run_batches(net, arrays, wanted, ranges, target, advance)
         else:
-            results = net.run(arrays, taps=options.taps)
+            results, written = net.compute(arrays, wanted), False
         print(describe(results), file=screen)
         for text in best_classes(net, results):
             print(text, file=screen)
-        _write(target, results, options)
+        if not written:
+            _write(target, results, options)
         if target is not None:
             print(f"wrote {target}", file=screen)
 
@@ -155,7 +157,7 @@ def _write(target: Path | None, results: Mapping[str, Any], options: Options) ->
             write_map(target, name, results[name], bool(options.taps))
         elif target.suffix == ".npz":
             write_npz(target, dict(results))
-        elif not getattr(next(iter(results.values())), "already_written", False):
+        else:
             write_npy(target, next(iter(results.values())))
     except BrokenPipeError:
         raise

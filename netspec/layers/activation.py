@@ -508,7 +508,9 @@ class Threshold(_Activation):
     def lower(self, b: Builder, *inputs: Value) -> Value:
         """One elementwise function; in integers the numbers wrap around."""
         dtype = inputs[0].dtype
-        constants = [wrapped(v, dtype) if dtype in INTEGERS else float(v) for v in (self.threshold, self.value)]
+        constants = [
+            wrapped(v, dtype) if dtype in INTEGERS else float(v) for v in (self.threshold, self.value)
+        ]
         return b.elementwise(self.function, inputs[0], constants=constants)
 
 

@@ -6,6 +6,7 @@ network runs. Source: torch.nn's Loss Functions.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any, ClassVar
 
 from pydantic import PlainValidator, WithJsonSchema
@@ -189,25 +190,35 @@ class L1Loss(_Distance):
     """What becomes of the elements: none, mean or sum."""
 
     def _dtype(self, call: Call) -> str:
-        if any(t.dtype == "bool" for t in call.inputs):
-            call.fail("bool tensors cannot be subtracted", code="wrong-dtype", inputs=(0, 1))
-        dtype = result_dtype(*call.inputs)
-        if self.reduced == "mean" and not is_inexact(dtype):
-            call.fail(f"the mean needs a floating dtype, got {dtype}", code="wrong-dtype", inputs=(0, 1))
-        if self.reduced == "sum" and not is_inexact(dtype):
-            return "int64"
-        return REAL_OF.get(dtype, dtype)
+        return _absolute_dtype(self, call)
 
     def lower(self, b: Builder, *inputs: Value) -> Value:
         """One elementwise operation (two for complex numbers), then the reduction."""
-        dtype = result_dtype(*(TensorType(value.shape, value.dtype) for value in inputs))
-        x, target = (b.cast(value, dtype) for value in inputs)
-        if is_complex(dtype):
-            difference = b.elementwise("sub", x, target, constants=(1,))
-            loss = b.elementwise("abs", difference, dtype=REAL_OF[dtype])
-        else:
-            loss = b.elementwise("absolute_error", x, target)
-        return self._reduce(b, b.cast(loss, b.outputs[0].dtype))
+        return self._reduce(b, _absolute_error(b, inputs))
+
+
+def _absolute_dtype(layer: _Distance, call: Call) -> str:
+    """dtype of an absolute error's result; integers are refused where they have a mean."""
+    if any(t.dtype == "bool" for t in call.inputs):
+        call.fail("bool tensors cannot be subtracted", code="wrong-dtype", inputs=(0, 1))
+    dtype = result_dtype(*call.inputs)
+    if layer.reduced == "mean" and not is_inexact(dtype):
+        call.fail(f"the mean needs a floating dtype, got {dtype}", code="wrong-dtype", inputs=(0, 1))
+    if layer.reduced == "sum" and not is_inexact(dtype):
+        return "int64"
+    return REAL_OF.get(dtype, dtype)
+
+
+def _absolute_error(b: Builder, inputs: Sequence[Value]) -> Value:
+    """|input - target| of each element, in the result's dtype."""
+    dtype = result_dtype(*(TensorType(value.shape, value.dtype) for value in inputs))
+    x, target = (b.cast(value, dtype) for value in inputs)
+    if is_complex(dtype):
+        difference = b.elementwise("sub", x, target, constants=(1,))
+        loss = b.elementwise("abs", difference, dtype=REAL_OF[dtype])
+    else:
+        loss = b.elementwise("absolute_error", x, target)
+    return b.cast(loss, b.outputs[0].dtype)
 
 
 class SmoothL1Loss(_Distance):
@@ -229,6 +240,13 @@ class SmoothL1Loss(_Distance):
 
     def _constants(self) -> tuple[Any, ...]:
         return (self.beta,)
+
+    def _dtype(self, call: Call) -> str:
+        return super()._dtype(call) if self.beta else _absolute_dtype(self, call)
+
+    def lower(self, b: Builder, *inputs: Value) -> Value:
+        """One elementwise operation, then the reduction; with beta 0 that of L1Loss."""
+        return super().lower(b, *inputs) if self.beta else self._reduce(b, _absolute_error(b, inputs))
 
 
 class HuberLoss(_Distance):

@@ -15,6 +15,7 @@ from pydantic_core import PydanticCustomError
 
 from netspec.layers.base import Call, Layer, State
 from netspec.layers.initialize import ONES, ZEROS
+from netspec.layers.broadcasting import floating
 from netspec.layers.parameters import Axes, Bool, Count, Number, number, out_of_range
 from netspec.layers.tensor import REAL_OF, TensorType, format_shape, is_complex
 from netspec.operations import Affine, AveragePool, Moments, Normalize, Pad, Reduce
@@ -530,7 +531,7 @@ class RMSNorm(_ShapeNorm):
 
     def infer(self, call: Call) -> TensorType:
         """(*, normalized_shape); the same shape."""
-        if self.elementwise_affine:
+        if self.elementwise_affine and not is_complex(call.x.dtype):
             call.need_weight_dtype()
         call.need_float()
         self._check_shape(call)
@@ -551,7 +552,10 @@ class RMSNorm(_ShapeNorm):
             flat = self._complex(b, flat, eps)
         else:
             flat = b.emit(Normalize((1,), eps, center=False), flat, shape=flat.shape)
-        return b.reshape(affine(b, flat, 1, self._vector(b, "weight"), None), x.shape)
+        weight = self._vector(b, "weight")
+        if weight is not None:
+            weight = b.cast(weight, x.dtype)
+        return b.reshape(affine(b, flat, 1, weight, None), x.shape)
 
     def _complex(self, b: Builder, flat: Value, eps: float) -> Value:
         """torch squares complex numbers as they are, without taking magnitudes."""
@@ -590,14 +594,15 @@ class LocalResponseNorm(Layer):
             call.fail(
                 f"expected at least 3-D input (N, C, *), got {call.x.rank}-D {call.x}", code="wrong-rank"
             )
-        call.need_float(complex_too=False)
-        return call.x
+        if call.x.dtype != "int64":
+            call.need_float(complex_too=False)
+        return TensorType(call.x.shape, floating(call, call.x.dtype))
 
     def lower(self, b: Builder, *inputs: Value) -> Value:
         """x / (k + alpha * mean of squares over the channels' window) ** beta."""
-        x = inputs[0]
+        x, dtype = inputs[0], b.outputs[0].dtype
         if not math.prod(x.shape):
-            return x
+            return b.cast(x, dtype)
         n, c, space = x.shape[0], x.shape[1], math.prod(x.shape[2:])
         squares = b.reshape(b.elementwise("square", x), (n, 1, c, space))  # channels as height
         before, after = self.size // 2, (self.size - 1) // 2
@@ -605,5 +610,6 @@ class LocalResponseNorm(Layer):
         squares = b.emit(Pad(widths), squares, shape=(n, 1, c + before + after, space))
         pool = AveragePool((self.size, 1), (1, 1), (0, 0), True)
         mean = b.reshape(b.emit(pool, squares, shape=(n, 1, c, space)), x.shape)
-        base = b.elementwise("scale", mean, constants=(self.alpha, self.k))
-        return b.elementwise("div", x, b.elementwise("pow", base, b.literal(self.beta, x.dtype)))
+        base = b.elementwise("scale", b.cast(mean, dtype), constants=(self.alpha, self.k))
+        root = b.elementwise("pow", base, b.literal(self.beta, dtype))
+        return b.elementwise("div", b.cast(x, dtype), root)

@@ -122,7 +122,7 @@ class _ConstantPad(_Pad):
             self._check_value(call)
 
     def _check_value(self, call: Call) -> None:
-        dtype, value = call.x.dtype, self._value()
+        dtype, value = call.x.dtype, float(self._value())  # torch fills with a double
         need_fit(call, value, dtype, "value")
         if is_float(dtype) and math.isfinite(value) and abs(value) > _LARGEST[dtype]:
             call.fail(f"{value} does not fit into {dtype}", code="out-of-range", parameter="value")
@@ -135,7 +135,7 @@ class _ConstantPad(_Pad):
         x = _crop(b, inputs[0], self._sides())
         value = self._value()
         if not is_inexact(x.dtype):
-            value = wrapped(value, x.dtype) if math.isfinite(value) else 0  # only to crop
+            value = wrapped(float(value), x.dtype) if math.isfinite(value) else 0  # only to crop
         return _pad(b, x, _positive(self._sides()), "constant", value)
 
 

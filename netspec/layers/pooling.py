@@ -397,8 +397,10 @@ class _Adaptive(_Spatial):
             )
         return value
 
-    def _resized(self, call: Call) -> TensorType:
-        x = call.need_rank(self.rank + 1, self.rank + 2, axes=self.layout())
+    def _resized(self, call: Call, any_rank: bool = False) -> TensorType:
+        x = call.x
+        if not any_rank or x.rank < self.rank:
+            call.need_rank(self.rank + 1, self.rank + 2, axes=self.layout())
         space = x.shape[-self.rank :]
         result = [have if want is None else want for want, have in zip(self.output_size, space, strict=True)]
         return x.with_shape(*x.shape[: -self.rank], *result)
@@ -409,7 +411,8 @@ class _AdaptiveAvgPool(_Adaptive):
 
     def infer(self, call: Call) -> TensorType:
         """(N, C, *size) or (C, *size) -> the same with output_size."""
-        out = self._resized(call)
+        # torch takes one whole window as a mean, which any number of axes may precede
+        out = self._resized(call, any_rank=self.rank > 1 and set(self.output_size) == {1})
         call.need_float()
         need_adaptive_elements(call, out.shape[-self.rank :])
         return out

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from netspec.diagnostics import InputError
-from netspec.graph import select
+from netspec.graph import TensorRef, select
 from netspec.program.batching import mixing_layer
 from netspec.program.compile import compile
 from netspec.runtime.inputs import check_sizes
@@ -22,14 +22,13 @@ PROBE = 2
 
 
 def batch_ranges(
-    net: Network, arrays: Mapping[str, Any], taps: Sequence[str], batch_size: int
+    net: Network, arrays: Mapping[str, Any], wanted: Mapping[str, TensorRef], batch_size: int
 ) -> list[tuple[int, int]]:
     """(start, stop) of each batch. Raises `InputError` where batches would change the answer."""
     if net.training:
         raise InputError(
             "--batch-size: in train mode the batch changes the answer (batch statistics, dropout)"
         )
-    wanted = net.wanted(taps)
     _, needed = select(net._graph, wanted)
     first: dict[str, Any] = {}
     for name in needed:
@@ -68,20 +67,20 @@ def batch_ranges(
 def run_batches(
     net: Network,
     arrays: Mapping[str, Any],
-    taps: Sequence[str],
+    wanted: Mapping[str, TensorRef],
     ranges: Sequence[tuple[int, int]],
     target: Path | None,
     advance: Callable[[], None],
-) -> dict[str, Any]:
-    """All batches' outputs, one after the other. A single output goes to a mapped file beside `target`
-    as it is computed, so that memory does not grow with the number of batches."""
-    _, needed = select(net._graph, net.wanted(taps))
+) -> tuple[dict[str, Any], bool]:
+    """All batches' outputs, one after the other, and whether they already lie in `target`: a single output
+    goes to a mapped file beside it as it is computed, so that memory does not grow with the batches."""
+    _, needed = select(net._graph, wanted)
     total = ranges[-1][1]
     results: dict[str, Any] = {}
     part: str | None = None
     try:
         for start, stop in ranges:
-            found = net.run({name: arrays[name][start:stop] for name in needed}, taps=taps)
+            found = net.compute({name: arrays[name][start:stop] for name in needed}, wanted)
             for name, rows in found.items():
                 if name not in results:
                     shape = (total, *rows.shape[1:])
@@ -93,16 +92,14 @@ def run_batches(
                 results[name][start:stop] = rows
             advance()
         if part is not None and target is not None:
-            written = next(iter(results.values()))
-            written.flush()
+            next(iter(results.values())).flush()
             os.replace(part, target)
-            written.already_written = True
     except BaseException:
         if part is not None:
             with suppress(OSError):
                 os.unlink(part)
         raise
-    return results
+    return results, part is not None
 
 
 def _mapped(target: Path, dtype: Any, shape: tuple[int, ...]) -> tuple[str, Any]:

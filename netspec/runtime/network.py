@@ -349,9 +349,12 @@ class Network:
         taps: further tensors by reference (`conv1`, `pool1.indices`); outputs: only these of the
         network's outputs. Inputs that nothing asked for needs may be left out. Raises `InputError`.
         """
+        return self.compute(inputs, self.wanted(taps, outputs))
+
+    def compute(self, inputs: Mapping[str, Any], wanted: Mapping[str, TensorRef]) -> dict[str, Any]:
+        """The wanted tensors by name: `run` once names are resolved by `wanted`."""
         model, training = self._model, self.training
         given = by_name(model.graph, [dict(inputs)], {})
-        wanted = self._wanted(model, taps, outputs)
         _, needed = select(model.graph, wanted)
         arrays = check_arrays(model.graph, given, needed, self.dtype)
         if not training:
@@ -360,7 +363,7 @@ class Network:
             return self._run(model, arrays, wanted, self._generator())
 
     def _run(
-        self, model: _Model, arrays: dict[str, Any], wanted: dict[str, TensorRef], rng: Any
+        self, model: _Model, arrays: dict[str, Any], wanted: Mapping[str, TensorRef], rng: Any
     ) -> dict[str, Any]:
         shapes = tuple((n, tuple(a.shape)) for n, a in arrays.items())
         key = (shapes, tuple(wanted.items()))
@@ -394,7 +397,7 @@ class Network:
         self,
         model: _Model,
         shapes: Sequence[tuple[str, tuple[int, ...]]],
-        wanted: dict[str, TensorRef],
+        wanted: Mapping[str, TensorRef],
         training: bool,
     ) -> _Prepared:
         """The program for these input shapes; raises `InputError` where a layer refuses them."""

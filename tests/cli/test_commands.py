@@ -284,6 +284,18 @@ def test_pictures(folder: Path) -> None:
     assert netspec("run", "id.yaml", "--input", "broken.png", cwd=folder).returncode == 1
 
 
+def test_only_one_output_needs_only_its_inputs(folder: Path) -> None:
+    (folder / "two.yaml").write_text(
+        "netspec: 1\ninputs: {x: [N, 1, 8, 8], y: [N, 1, 8, 8]}\nlayers:\n"
+        "  - {name: a, type: Sigmoid, inputs: x}\n  - {name: b, type: MSELoss, inputs: [a, y]}\n"
+        "outputs: [a, b]\n"
+    )
+    assert netspec("run", "two.yaml", "--input", "x=x.npy", cwd=folder).returncode == 1
+    done = netspec("run", "two.yaml", "--input", "x=x.npy", "--only", "a", "--output", "a.npy", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    assert np.load(folder / "a.npy").shape == (10, 1, 8, 8)
+
+
 def test_version_and_help(folder: Path) -> None:
     assert netspec("--version", cwd=folder).stdout.startswith("netspec ")
     for command in ("validate", "shapes", "run", "schema", "layers"):

@@ -28,28 +28,42 @@ SHAPES: dict[str, dict[str, tuple[int, ...]]] = {
 LOGITS = {"lenet5": "fc3", "audio1d": "fc", "volume3d": "fc", "segmentation": "head"}
 """The layer before the softmax, also compared: a softmax near 0 or 1 would hide differences."""
 
-PUBLISHED: dict[str, dict[str, tuple[int, ...]]] = {
+DENSE: dict[str, dict[str, tuple[int, ...]]] = {
     "unet": {"image": (1, 3, 16, 48)},
     "segnet": {"image": (1, 3, 43, 38)},
     "dcgan_generator": {"z": (2, 100, 1, 1)},
     "m5_audio": {"sound": (2, 1, 8000)},
+    "crepe_tiny": {"frames": (3, 1024)},
     "c3d": {"clip": (1, 3, 16, 112, 112)},
     "mtcnn_pnet": {"image": (1, 3, 61, 48)},
     "mtcnn_rnet": {"image": (3, 3, 24, 24)},
     "mtcnn_onet": {"image": (3, 3, 48, 48)},
-    "crepe_tiny": {"frames": (3, 1024)},
 }
-"""The networks of others, without their weights: the same, and filling.py gives the weights."""
+"""Published networks with dense or several outputs, which come without weights: those of filling.py."""
 
-PARAMETERS: dict[str, int] = {
+DENSE_LOGITS = {"c3d": "fc8"}
+"""As LOGITS."""
+
+PARAMETERS = {
+    "unet": 31_037_698,
+    "segnet": 29_449_932,
+    "dcgan_generator": 3_576_704,
+    "m5_audio": 26_915,
+    "crepe_tiny": 486_552,
+    "c3d": 79_991_015,
+    "mtcnn_pnet": 6_632,
+    "mtcnn_rnet": 100_178,
+    "mtcnn_onet": 389_040,
 }
-"""How many parameters each of them has."""
+"""Parameters of the torch modules, buffers not counted. The tutorial prints m5_audio's, and Pytorch-UNet's
+released unet has 31,037,698."""
 
 
 def inputs_of(name: str) -> dict[str, Any]:
     """The network's inputs: float32 numbers from 0 to 1, the same on every machine; targets are 0 or 1."""
     rng = np.random.RandomState(zlib.crc32(name.encode()))
-    arrays = {key: rng.random_sample(shape).astype(np.float32) for key, shape in (SHAPES | PUBLISHED)[name].items()}
+    shapes = (SHAPES | DENSE)[name]
+    arrays = {key: rng.random_sample(shape).astype(np.float32) for key, shape in shapes.items()}
     if "target" in arrays:
         arrays["target"] = np.rint(arrays["target"])
     return arrays

@@ -17,6 +17,7 @@ import numpy as np
 from netspec.analysis import analyse_file
 from netspec.graph.infer import states_of
 
+DENSE_GOLDEN = Path(__file__).resolve().parent / "dense"
 PRIME = 1_000_003
 SAMPLES = 2_000
 """How many numbers of an output a golden file keeps, at most."""
@@ -24,14 +25,14 @@ SAMPLES = 2_000
 _numbers: list[Any] = []
 
 
-def weights_of(path: Path) -> dict[str, Any]:
-    """State dict for the network in a file, without drawing its initial weights first."""
+def shapes_of(path: Path) -> dict[str, tuple[int, ...]]:
+    """Shapes by state-dict name for the network in a file, without drawing its initial weights."""
     shaped = analyse_file(path).shaped
     assert shaped is not None
-    return filled({name: state.shape for name, state in states_of(shaped).items()})
+    return {name: state.shape for name, state in states_of(shaped).items()}
 
 
-def filled(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
+def weights_of(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
     """Arrays by state-dict name: float32, counters int64.
 
     Kernels and matrices are uniform with He's variance, 2 / fan_in, so that signals neither vanish nor grow
@@ -86,6 +87,6 @@ def distance(found: Any, expected: Any) -> float:
     return float(np.abs(found - expected).max() / max(np.abs(expected).max(), 1e-30))
 
 
-def outputs_in(names: Iterable[str]) -> list[str]:
+def compared(names: Iterable[str]) -> list[str]:
     """The outputs that a golden file's arrays belong to."""
     return [name for name in names if not name.endswith(".shape")]
