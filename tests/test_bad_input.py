@@ -44,7 +44,8 @@ HEAD = b"netspec: 1\ninputs: {x: [N, 4]}\nlayers:\n"
         (HEAD + b"  - !!python/object:os.system {type: ReLU}\n", "unsupported-tag"),
         (HEAD + b"  - [[[[[]]]]]\n  - null\n  - 3\n  - {}\n  - {? [a]: b}\n", "wrong-type"),
         (b"netspec: 2\ninputs: 3\nlayers: {}\noutputs: 5\nname: [x]\nweights: {}\n", "unknown-version"),
-        (b"netspec: 1\ninputs: {x: {shape: [1e3, true, null, -1, 'a b', .inf]}}\nlayers: [{type: ReLU}]\n", "wrong-type"),
+        (b"netspec: 1\ninputs: {x: {shape: [1e3, true, null, -1, 'a b', .inf]}}\nlayers: [{type: ReLU}]\n",
+         "wrong-type"),
     ],
 )  # fmt: skip
 def test_wrong_files_are_diagnosed(data: bytes, code: str | None) -> None:

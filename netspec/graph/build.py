@@ -15,7 +15,8 @@ from netspec.graph.model import INPUT, UNKNOWN, Graph, Node, TensorRef
 from netspec.layers.base import Layer
 from netspec.network import Broken, Group, NetworkSpec, Origin, Use
 from netspec.network.blocks import FindingKey, Findings
-from netspec.network.read import HIDDEN, MAX_ENTRIES
+from netspec.network.reading import MAX_ENTRIES
+from netspec.network.repetition import HIDDEN
 from netspec.network.spec import NOWHERE, Entry, instance_notes
 
 _UNUSED_ENTRIES: Final = 50_000

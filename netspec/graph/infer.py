@@ -1,19 +1,22 @@
 """Types of every tensor, symbolic or for given sizes, and the conditions on the sizes.
 
 One pass in order. A layer that refuses its inputs is reported once; what comes after it is of unknown
-type, is not reported again, and hides nothing else.
+type, is not reported again, and hides nothing else. What all instances of a block repeat is said of the
+first one, with the number of the others.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass, field
 
-from netspec.diagnostics import Diagnostic, Note, format_path
+from netspec.diagnostics import Diagnostic, Note, Severity, format_path
 from netspec.graph.model import INPUT, Graph, Node, ShapedGraph, TensorRef
 from netspec.layers.base import Call, Layer, ShapeError, State
 from netspec.layers.tensor import COMPLEX_OF, TensorType, is_complex, is_float
 from netspec.network import InputSpec
-from netspec.network.read import _instance_notes
+from netspec.network.blocks import FindingKey, Findings
+from netspec.network.spec import instance_notes
 from netspec.symbolic import ConstraintSet, Dim, symbol
 
 
@@ -36,7 +39,7 @@ class _Inference:
         self.dtype = dtype
         self.training = training
         self.constraints = ConstraintSet()
-        self.diagnostics: list[Diagnostic] = []
+        self.findings = _InstanceFindings()
         self.symbols: dict[str, Dim] = {}
         for name, spec in graph.inputs.items():
             shape = spec.shape if spec is not None else ()
@@ -65,7 +68,7 @@ class _Inference:
             types.append(outputs)
         return ShapedGraph(
             self.graph, self.dtype, tuple(layers), self.inputs, tuple(types),
-            self.constraints, self.symbols, tuple(self.diagnostics),
+            self.constraints, self.symbols, tuple(self.findings.diagnostics()),
         )  # fmt: skip
 
     def node(
@@ -110,21 +113,24 @@ class _Inference:
             return None
         outputs = types[ref.node]
         if outputs is not None and ref.port not in outputs:
-            self.diagnostics.append(
+            there = self.graph.place(ref)
+            what = f"has {len(outputs)} outputs (0 to {len(outputs) - 1}), there is no {ref.port}"
+            self.findings.add(
                 Diagnostic(
                     "unknown-reference",
                     "error",
-                    f"`{self.graph.nodes[ref.node].path}` has {len(outputs)} outputs (0 to {len(outputs) - 1}), "
-                    f"there is no {ref.port}",
+                    f"`{self.graph.nodes[ref.node].path}` {what}",
                     node.origin.find("inputs")[0],
                     format_path(node.origin.path),
-                    (Note("it is here", self.graph.place(ref)), *_instance_notes(node.origin)),
-                )
+                    (Note("it is here", there), *instance_notes(node.origin.instance)),
+                ),
+                node,
+                (what, there),
             )
             return None
         return outputs[ref.port] if outputs is not None else None
 
-    def report(self, error: ShapeError, node: Node, inputs: tuple[TensorType, ...], severity: str) -> None:
+    def report(self, error: ShapeError, node: Node, inputs: tuple[TensorType, ...], severity: Severity) -> None:
         """A layer's refusal with its places: the parameter, the producers, the instance."""
         assert node.layer is not None
         parameter = error.parameter
@@ -140,21 +146,50 @@ class _Inference:
                 label, shape = self.graph.label(ref), inputs[index]
                 kind = "input" if ref.node == INPUT else self.producer(ref)
                 notes.append(Note(f"`{label}` ({kind}) gives {shape} {shape.dtype}", self.graph.place(ref)))
-        self.diagnostics.append(
+        self.findings.add(
             Diagnostic(
                 error.code,
-                "error" if severity == "error" else "warning",
+                severity,
                 f"{node.layer.type_name} `{node.path}`: {error.message}",
                 span,
                 format_path(path),
-                (*notes, *_instance_notes(node.origin)),
+                (*notes, *instance_notes(node.origin.instance)),
                 error.help,
-            )
+            ),
+            node,
+            error.message,
         )
 
     def producer(self, ref: TensorRef) -> str:
         layer = self.graph.nodes[ref.node].layer
         return layer.type_name if layer is not None else "layer"
+
+
+@dataclass(slots=True, eq=False)
+class _InstanceFindings:
+    """Findings whose messages name a node: those that differ only in its block's instance are one."""
+
+    findings: Findings = field(default_factory=Findings)
+    said: dict[Hashable, tuple[FindingKey, set[str]]] = field(default_factory=dict)
+
+    def add(self, found: Diagnostic, node: Node, what: Hashable) -> None:
+        """Take what is wrong with a node; `what` is the message without the names of nodes."""
+        if not node.origin.instance:
+            self.findings.add(found)
+            return
+        instance = node.origin.instance[-1][0]
+        kind = (found.code, found.severity, found.span, found.path, what)
+        if kind not in self.said:
+            self.said[kind] = self.findings.add(found), {instance}
+            return
+        key, instances = self.said[kind]
+        if instance not in instances:  # a list in it that is used again says it once more of the same one
+            instances.add(instance)
+            self.findings.again(key, None)
+
+    def diagnostics(self) -> list[Diagnostic]:
+        """All of them."""
+        return self.findings.diagnostics()
 
 
 def run_dtype(declared: str, dtype: str) -> str:

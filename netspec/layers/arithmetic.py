@@ -189,6 +189,8 @@ class Pow(_Binary, type="pow"):
         if x.dtype == "bool":
             power = b.elementwise("pow", b.cast(x, "uint8"), b.cast(exponent, "uint8"))
             return b.cast(power, "bool")
+        if self.exponent is not None and self.exponent == 0 and is_complex(x.dtype):
+            return b.broadcast(b.literal(1.0, x.dtype), x.shape)
         if self.exponent is not None and self.exponent in self.special:
             return b.elementwise(self.special[self.exponent], x)
         return b.elementwise("pow", x, exponent)

@@ -14,8 +14,8 @@ from pydantic import field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from netspec.layers.base import Call, Layer, State
-from netspec.layers.initialize import ONES, ZEROS
 from netspec.layers.broadcasting import floating
+from netspec.layers.initialize import ONES, ZEROS
 from netspec.layers.parameters import Axes, Bool, Count, Number, number, out_of_range
 from netspec.layers.tensor import REAL_OF, TensorType, format_shape, is_complex
 from netspec.operations import Affine, AveragePool, Moments, Normalize, Pad, Reduce

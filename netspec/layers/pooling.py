@@ -352,6 +352,18 @@ class LPPool1d(_LPPool):
 
     rank: ClassVar = 1
 
+    @model_validator(mode="before")
+    @classmethod
+    def _one_integer(cls, data: Any) -> Any:
+        # torch multiplies by kernel_size as it is, except where the norm is a maximum
+        kernel = data.get("kernel_size") if isinstance(data, dict) else None
+        norm = data.get("norm_type") if isinstance(data, dict) else None
+        if isinstance(kernel, list | tuple) and not (isinstance(norm, float) and math.isinf(norm)):
+            raise PydanticCustomError(
+                "wrong-type", "kernel_size must be an integer here, not a list", {"field": "kernel_size"}
+            )
+        return data
+
 
 class LPPool2d(_LPPool):
     """p-norm of each window: (N, C, H, W) or (C, H, W) -> the same with H_out, W_out.
@@ -399,7 +411,7 @@ class _Adaptive(_Spatial):
 
     def _resized(self, call: Call, any_rank: bool = False) -> TensorType:
         x = call.x
-        if not any_rank or x.rank < self.rank:
+        if not any_rank or x.rank <= self.rank:
             call.need_rank(self.rank + 1, self.rank + 2, axes=self.layout())
         space = x.shape[-self.rank :]
         result = [have if want is None else want for want, have in zip(self.output_size, space, strict=True)]

@@ -30,9 +30,9 @@ LOGITS = {"lenet5": "fc3", "audio1d": "fc", "volume3d": "fc", "segmentation": "h
 
 DENSE: dict[str, dict[str, tuple[int, ...]]] = {
     "unet": {"image": (1, 3, 16, 48)},
-    "segnet": {"image": (1, 3, 43, 38)},
+    "segnet": {"image": (1, 3, 63, 38)},
     "dcgan_generator": {"z": (2, 100, 1, 1)},
-    "m5_audio": {"sound": (2, 1, 8000)},
+    "m5_audio": {"sound": (2, 1, 20011)},
     "crepe_tiny": {"frames": (3, 1024)},
     "c3d": {"clip": (1, 3, 16, 112, 112)},
     "mtcnn_pnet": {"image": (1, 3, 61, 48)},

@@ -25,7 +25,6 @@ import models  # noqa: E402
 import netspec  # noqa: E402
 from tests.configs import filling, published, torch_models_dense  # noqa: E402
 from tests.configs.cases import CONFIGS, DENSE, DENSE_LOGITS, GOLDEN, LOGITS, PARAMETERS, SHAPES, inputs_of  # noqa: E402
-from tests.configs.filling import filled  # noqa: E402
 from tests.configs.torch_models import PUBLISHED  # noqa: E402
 
 MODULES = {
@@ -72,10 +71,8 @@ def write_published() -> None:
         lines = [f"{key} {list(shape)}\n" for key, shape in shapes.items()]
         (published.KEYS / f"{name}.txt").write_text("".join(lines))
 
-        net = netspec.load(CONFIGS / f"{name}.yaml")
+        net = netspec.load(CONFIGS / f"{name}.yaml", weights=filling.weights_of(shapes))
         model.load_state_dict({k: torch.from_numpy(v) for k, v in net.state_dict().items()}, strict=True)
-        arrays = filled(shapes)
-        model.load_state_dict({k: torch.from_numpy(v) for k, v in arrays.items()}, strict=True)
         net.load_state_dict({k: v.numpy() for k, v in model.state_dict().items()}, strict=True)
 
         image = published.picture()

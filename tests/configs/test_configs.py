@@ -40,7 +40,7 @@ def test_every_config_is_a_case() -> None:
     names = {path.stem for path in CONFIGS.glob("*.yaml")} - set(PUBLISHED)
     cases = {*SHAPES, *DENSE}
     assert names == cases, "give the network its inputs in tests/configs/cases.py, then run generate.py"
-    assert names == {path.stem for path in GOLDEN.glob("*.npz")}
+    assert set(SHAPES) == {path.stem for path in GOLDEN.glob("*.npz")}
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: p.stem)

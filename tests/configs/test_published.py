@@ -6,7 +6,6 @@ Their weights are made up (filling.py): torchvision's files are not part of the 
 from __future__ import annotations
 
 import ast
-import logging
 import subprocess
 import sys
 from typing import Any
@@ -17,7 +16,7 @@ import pytest
 import netspec
 from netspec.interop.safetensors import write_safetensors
 from tests.configs.cases import CONFIGS, ROOT
-from tests.configs.filling import filled
+from tests.configs.filling import weights_of
 from tests.configs.published import KEYS, LOGITS, PARAMETERS, picture
 
 NAMES = list(PARAMETERS)
@@ -108,7 +107,7 @@ SMALLEST = {
     "densenet121": 29,
     "googlenet": 15,
 }
-"""The least height and width that torch takes."""
+"""The least height and width that torch takes, the min_size of torchvision's weights where it has one."""
 
 MODELINE = "# yaml-language-server: $schema=netspec.schema.json"
 
@@ -117,11 +116,6 @@ def keys_of(name: str) -> dict[str, tuple[int, ...]]:
     """torch's state dict: names in order, and shapes."""
     lines = (KEYS / f"{name}.txt").read_text(encoding="utf-8").splitlines()
     return {key: tuple(ast.literal_eval(shape)) for key, shape in (line.split(" ", 1) for line in lines)}
-
-
-def load(name: str) -> netspec.Network:
-    logging.getLogger("netspec").setLevel(logging.ERROR)  # about random weights, which are given later
-    return netspec.load(CONFIGS / f"{name}.yaml")
 
 
 def cli(*args: Any) -> subprocess.CompletedProcess[str]:
@@ -163,10 +157,10 @@ class TestEachNetwork:
         assert report["outputs"]["logits"]["shape"] == ["N", 1000]
 
     def test_gives_what_torch_gives_under_torchs_names(self, name: str) -> None:
-        net = load(name)
         keys = keys_of(name)
+        net = netspec.load(CONFIGS / f"{name}.yaml", weights=weights_of(keys))
+        assert net.random_weights == ()
         assert [(key, array.shape) for key, array in net.state_dict().items()] == list(keys.items())
-        net.load_state_dict(filled(keys), strict=True)
         found = net.run({"image": picture()})
         with np.load(LOGITS / f"{name}.npz") as golden:
             expected = golden["logits"]
@@ -196,7 +190,7 @@ def test_the_command_of_the_head_note(tmp_path: Any) -> None:
     """A checkpoint and a picture of another size and of one channel."""
     pytest.importorskip("PIL")
     checkpoint, output = tmp_path / "squeezenet1_1.safetensors", tmp_path / "o.npy"
-    write_safetensors(checkpoint, filled(keys_of("squeezenet1_1")))
+    write_safetensors(checkpoint, weights_of(keys_of("squeezenet1_1")))
     sample = CONFIGS / "samples" / "scene.png"
     path = CONFIGS / "squeezenet1_1.yaml"
     result = cli("run", path, "--weights", checkpoint, "--input", sample, "--output", output)

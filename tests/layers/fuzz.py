@@ -35,13 +35,20 @@ LACKING = re.compile(r"not implemented for|Could not run|not currently implement
 KNOWN = (
     (r"Conv\dd", r"out-of-range: `padding`"),  # torch crops with it in the modes other than zeros
     (r"Linear|Conv.*", r"out-of-range: `(out_features|out_channels)`.*got 0"),
-    (r"interpolate|Upsample", r"out-of-range: `(size|scale_factor)`"),  # torch: 0 in mode area alone
+    (r"interpolate|Upsampl.*", r"out-of-range: `(size|scale_factor)`"),  # torch: 0 in mode area alone
     (r"MaxUnpool\dd", r"out-of-range|wrong-length"),  # torch never looks at what output_size replaces
     (r".*Pad\dd", r"wrong-length"),  # torch pads other axes than the name says
-    (r"CircularPad\dd", r"padding-too-large|crop-too-large"),  # torch copies elements that it has not written
+    (
+        r"CircularPad\dd|pad",
+        r"padding-too-large|crop-too-large",
+    ),  # torch copies elements that it has not written
     (r"BCEWithLogitsLoss", r"wrong-dtype.*complex"),  # torch takes complex numbers as probabilities
     (r"CrossEntropyLoss|NLLLoss", r".*is outside 0\.\.-1"),  # no classes at all
     (r"einsum", r"dtype: torch u?int.*netspec int64"),  # torch widens only integers that it really adds
+    (r"AdaptiveAvgPool\dd", r"wrong-rank"),  # torch: a mean, for an int or a list by turns
+    (r"ConvTranspose\dd", r"empty-output|empty-axis"),  # torch: accepted or refused by its choice of kernel
+    (r"ConvTranspose\dd", r"out-of-range: `dilation`"),  # 0 is refused in the others
+    (r"LocalResponseNorm", r"dtype: torch int64"),  # torch returns an empty input as it is
     (r"prod", r"TypeError: prod"),  # a keepdim at its default is as one that is left out
     (r"PixelUnshuffle", r"shape: torch .*\b0\b"),  # torch returns an empty input as it is
     (r"squeeze|split|chunk", r"symbolic-size"),  # only a symbol can be 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import warnings
 from dataclasses import replace
 from typing import Any
 
@@ -88,7 +89,8 @@ def _wild(rng: random.Random, case: Case) -> Case:
 
 def _cast(arg: Arg, dtype: str) -> Arg:
     if arg.values is not None:
-        with np.errstate(all="ignore"):
+        with np.errstate(all="ignore"), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of imaginary parts that are dropped
             return replace(arg, dtype=dtype, values=np.asarray(arg.values, arg.dtype).astype(dtype))
     return replace(arg, dtype=dtype)
 

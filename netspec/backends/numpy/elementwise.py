@@ -202,6 +202,11 @@ def _pow(out: Any, inputs: Arrays, constants: Arrays, temporaries: Arrays) -> No
     (x, y), (t, u, negative, other) = inputs, temporaries
     if out.dtype.kind != "i":
         np.power(x, y, out=out)
+        if out.dtype.kind == "c":  # torch takes exp(y log x), which is NaN for 0 to the power 0
+            np.equal(x, 0, out=negative)
+            np.equal(y, 0, out=other)
+            np.logical_and(negative, other, out=other)
+            np.copyto(out, complex(np.nan, np.nan), where=other)
         return
     # torch: an integer to a negative power is 0, except that 1 and -1 keep to their parity
     np.less(y, 0, out=negative)

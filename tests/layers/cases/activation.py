@@ -131,6 +131,8 @@ CASES += [
     Case("Softmax2d", {}, (Arg((2, 3, 2, 2)),)),
     Case("Softmax2d", {}, (Arg((3, 2, 2)),)),
     Case("Softmax2d", {}, (Arg((0, 3, 2, 2)),)),
+    Case("Threshold", {"threshold": -3, "value": 3}, (Arg((5,), "uint8"),), label="wraps around"),
+    Case("Threshold", {"threshold": 5, "value": -3}, (Arg((5,), "uint8"),), label="wraps around"),
 ]
 
 REAL_ONLY = (
@@ -202,4 +204,22 @@ REJECTIONS = [
     Rejection("Softmax", {"dim": 1.5}, (Arg((2, 3)),), code="wrong-type", parameter="dim"),
     Rejection("Softmax2d", {}, (Arg((3, 2)),), code="wrong-rank"),
     Rejection("Softmax2d", {}, (Arg((1, 1, 3, 2, 2)),), code="wrong-rank"),
+    Rejection("Hardtanh", {"max_val": 300}, (Arg((3,), "int8"),), code="out-of-range", parameter="max_val"),
+    Rejection(
+        "Hardtanh", {"min_val": -1e30}, (Arg((3,), "int64"),), code="out-of-range", parameter="min_val"
+    ),
+    Rejection(
+        "Threshold",
+        {"threshold": 300, "value": 0},
+        (Arg((3,), "int8"),),
+        code="out-of-range",
+        parameter="threshold",
+    ),
+    Rejection(
+        "Threshold",
+        {"threshold": 1, "value": -3.7},
+        (Arg((3,), "uint8"),),
+        code="out-of-range",
+        parameter="value",
+    ),
 ]

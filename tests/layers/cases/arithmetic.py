@@ -125,6 +125,13 @@ CASES = [
     Case("pow", {"exponent": True}, (Arg((3,), "bool"),)),
     Case("pow", {"exponent": False}, (Arg((3,), "bool"),)),
     Case("pow", {"exponent": 2}, (Arg((3,), "complex64"),)),
+    Case("pow", {"exponent": 0}, (Arg(values=[0j, 1j, 2.0], dtype="complex64"),)),
+    Case(
+        "pow",
+        {},
+        (Arg(values=[0j, 1j, 0j], dtype="complex64"), Arg(values=[0j, 0j, 2.0], dtype="complex64")),
+        label="zero to the power zero",
+    ),
     Case(
         "pow",
         {},

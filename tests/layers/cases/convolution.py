@@ -272,4 +272,8 @@ REJECTIONS = [
         stride=2,
         output_size=[9, 12],
     ),
+    *(
+        bad("Conv2d", (1, 2, 5, 5), "wrong-length", "padding", padding=[1], padding_mode=mode)
+        for mode in ("reflect", "replicate", "circular")
+    ),
 ]

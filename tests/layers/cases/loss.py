@@ -203,6 +203,8 @@ CASES = [
     Case("CrossEntropyLoss", {}, (Arg((5, 4), "float64"), _classes(5)), dtype="float64", tolerance=1e-12),
     Case("CrossEntropyLoss", {}, (Arg((5, 4), "float16"), _classes(5)), dtype="float16", tolerance=4e-3),
     Case("NLLLoss", _W, (Arg((5, 4), "float64"), _classes(5)), dtype="float64", tolerance=1e-12),
+    Case("SmoothL1Loss", {"beta": 0}, (Arg((2, 3), "complex64"), Arg((2, 3), "complex64"))),
+    Case("SmoothL1Loss", {"beta": 0, "reduction": "none"}, (Arg((2, 3), "int64"), Arg((2, 3), "int64"))),
 ]
 
 _BAD_CLASS = (Arg((2, 3)), Arg(values=[0, 3], dtype="int64"))
@@ -323,4 +325,5 @@ REJECTIONS = [
         parameter="label_smoothing",
     ),
     Rejection("CrossEntropyLoss", {"label_smoothing": 0.1}, (Arg((4,)), _classes(1)), code="shape-mismatch"),
+    Rejection("SmoothL1Loss", {"beta": 0}, (Arg((2, 3), "int64"), Arg((2, 3), "int64")), code="wrong-dtype"),
 ]

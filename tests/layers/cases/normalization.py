@@ -158,6 +158,9 @@ CASES = [
             ((2, 5, 3), "float16", {"alpha": 1.0}),
         ]
     ),
+    Case("RMSNorm", {"normalized_shape": 4}, (Arg((2, 4), "complex64"),), label="real weight"),
+    Case("LocalResponseNorm", {"size": 3, "alpha": 0.5}, (Arg((2, 4, 3), "int64"),)),
+    Case("LocalResponseNorm", {"size": 2}, (Arg((2, 4, 3, 2), "int64"),)),
 ]
 
 
@@ -297,4 +300,5 @@ REJECTIONS = [
     bad("LocalResponseNorm", (2, 4, 3), "out-of-range", "size", size=0),
     bad("LocalResponseNorm", (2, 4, 3), "out-of-range", "size", size=-1),
     bad("LocalResponseNorm", (2, 4, 3), "wrong-type", "size", size=3.5),
+    bad("LocalResponseNorm", (2, 4, 3), "wrong-dtype", dtype="int32", size=2),
 ]

@@ -101,6 +101,8 @@ CASES = [
     pad("CircularPad1d", (2, 0, 4), 1),
     pad("CircularPad1d", (0, 4), 1),
     pad("CircularPad3d", (1, 1, 3, 4, 5), [1, 2, 3, 0, 1, -1]),
+    Case("ConstantPad1d", {"padding": -1, "value": float("nan")}, (Arg((4,), "int64"),), label="only crops"),
+    Case("ConstantPad1d", {"padding": [-1, 0], "value": 300}, (Arg((4,), "int8"),), label="only crops"),
 ]
 
 
@@ -173,4 +175,6 @@ REJECTIONS = [
     bad("ConstantPad1d", (4,), "out-of-range", 1, "value", "int64", value=INF),
     bad("ConstantPad1d", (4,), "out-of-range", 1, "value", value=1e39),
     bad("ConstantPad1d", (4,), "missing-parameter", 1, "value"),
+    bad("ConstantPad1d", (4,), "out-of-range", 1, "value", "int8", value=127.9),
+    bad("ConstantPad1d", (4,), "out-of-range", 1, "value", "uint8", value=-0.5),
 ]

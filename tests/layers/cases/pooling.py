@@ -300,6 +300,28 @@ CASES = [
         label="smaller than natural",
     ),
     Case("MaxUnpool2d", {"kernel_size": 2}, (Arg((0, 3, 3)), Arg((0, 3, 3), "int64")), label="no channels"),
+    # what the generated calls of fuzz.py found
+    *(
+        pool(f"LPPool{rank}d", (2, *SIZES[rank]), dtype=dtype, norm_type=norm_type, kernel_size=2)
+        for rank in (1, 2, 3)
+        for norm_type, dtype in [
+            (2, "int64"),
+            (3, "int8"),
+            (0.5, "uint8"),
+            (1, "bool"),
+            (INF, "complex64"),
+            (-INF, "complex64"),
+        ]
+    ),
+    pool("LPPool1d", (2, 6), norm_type=INF, kernel_size=[2]),
+    pool("AdaptiveAvgPool2d", (2, 3, 2, 5, 2), output_size=1),
+    pool("AdaptiveAvgPool3d", (2, 1, 3, 2, 5, 2), output_size=1),
+    Case(
+        "MaxUnpool1d",
+        {"kernel_size": 2, "stride": 1, "padding": 2},
+        (Arg((1, 3)), Arg(values=[[4, 0, 2]], dtype="int64")),
+        label="nothing left",
+    ),
 ]
 
 
@@ -471,4 +493,19 @@ REJECTIONS = [
     bad_unpool("MaxUnpool1d", (1, 3), None, indices=[[0, -1, 1]]),
     bad_unpool("MaxUnpool2d", (1, 1, 1), None, indices=[[[4]]]),
     bad_unpool("MaxUnpool3d", (1, 1, 1, 1), None, indices=[[[[8]]]]),
+    bad("AvgPool3d", (2, 2, 6, 4), "kernel-too-large", "kernel_size", kernel_size=3, padding=1),
+    bad("AvgPool3d", (2, 2, 3, 1), "kernel-too-large", "kernel_size", kernel_size=2, ceil_mode=True),
+    bad(
+        "LPPool3d",
+        (2, 1, 3, 8),
+        "kernel-too-large",
+        "kernel_size",
+        norm_type=3,
+        kernel_size=2,
+        ceil_mode=True,
+    ),
+    bad("AdaptiveAvgPool2d", (2, 3, 2, 5, 2), "wrong-rank", output_size=[1, 2]),
+    bad("LPPool1d", (2, 6), "wrong-type", "kernel_size", norm_type=2, kernel_size=[2]),
+    bad("AdaptiveAvgPool2d", (5, 2), "wrong-rank", output_size=[1, 1]),
+    bad("AdaptiveAvgPool2d", (5,), "wrong-rank", output_size=1),
 ]

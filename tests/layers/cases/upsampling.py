@@ -182,6 +182,13 @@ CASES = [
         ]
         for dtype in ("int64", "complex64", "float16", "bool")
     ),
+    Case(
+        "Upsample",
+        {"mode": "linear", "size": 3},
+        (Arg((2, 1, 5), "complex128"),),
+        dtype="complex128",
+        tolerance=1e-12,
+    ),
 ]
 
 
