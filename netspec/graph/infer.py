@@ -130,7 +130,9 @@ class _Inference:
             return None
         return outputs[ref.port] if outputs is not None else None
 
-    def report(self, error: ShapeError, node: Node, inputs: tuple[TensorType, ...], severity: Severity) -> None:
+    def report(
+        self, error: ShapeError, node: Node, inputs: tuple[TensorType, ...], severity: Severity
+    ) -> None:
         """A layer's refusal with its places: the parameter, the producers, the instance."""
         assert node.layer is not None
         parameter = error.parameter
@@ -174,16 +176,14 @@ class _InstanceFindings:
 
     def add(self, found: Diagnostic, node: Node, what: Hashable) -> None:
         """Take what is wrong with a node; `what` is the message without the names of nodes."""
-        if not node.origin.instance:
-            self.findings.add(found)
-            return
-        instance = node.origin.instance[-1][0]
-        kind = (found.code, found.severity, found.span, found.path, what)
+        inside = node.origin.instance
+        instance = inside[-1][0] if inside else node.path
+        kind = (found.code, found.severity, found.span, found.path, what, "" if inside else node.path)
         if kind not in self.said:
             self.said[kind] = self.findings.add(found), {instance}
             return
         key, instances = self.said[kind]
-        if instance not in instances:  # a list in it that is used again says it once more of the same one
+        if instance not in instances:  # the same one says it again where its lists are used again
             instances.add(instance)
             self.findings.again(key, None)
 
