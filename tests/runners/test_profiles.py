@@ -135,13 +135,13 @@ def uses_batch_size(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     np.save(tmp_path / "images.npy", rows)
     profile = tmp_path / "two.yaml"
     calls: list[int] = []
-    run = Network.run
+    run = Network.compute
 
     def recorded(self: Network, inputs: Mapping[str, Any], *args: Any, **options: Any) -> dict[str, Any]:
         calls.append(len(inputs["image"]))
         return run(self, inputs, *args, **options)
 
-    monkeypatch.setattr(Network, "run", recorded)
+    monkeypatch.setattr(Network, "compute", recorded)
     found = {}
     for text, expected in (("runner: 1\n", [5]), ("runner: 1\nbatch_size: 2\n", [2, 2, 1])):
         profile.write_text(text, encoding="utf-8")
