@@ -270,6 +270,12 @@ class _Builder:
                 help="give each of its layers its own `inputs`",
             )
             refs = (UNKNOWN,)
+        elif group.parameters is None and refs is not None and len(refs) > 1 and group.entries:
+            self.report("wrong-input-count", f"it takes one input, got {len(refs)}", origin, "inputs")
+            refs = (UNKNOWN,)
+        elif group.parameters is None and refs == () and not group.entries:
+            self.report("missing-input", "repeated 0 times, it has no input to pass on", origin, "inputs")
+            refs = (UNKNOWN,)
         elif group.parameters is not None and refs is not None and len(refs) != len(group.parameters):
             what = f"block {group.block}" if group.block is not None else "it"
             number = len(group.parameters)

@@ -63,7 +63,11 @@ class Instances:
             return broken
         instance = (*self.reading.instance, (self.reading.prefix + label, kind.span))
         made = self.expand(block, given, label, kind.span, instance)
-        return _group(label, inputs, block, made, origin) if made is not None else broken
+        if made is None:
+            return broken
+        if not made.entries and not block.inputs and not block.outputs and not self.reading.stopped:
+            self.gives_nothing(block, kind.span, path)
+        return _group(label, inputs, block, made, origin)
 
     def unused(self) -> tuple[Group, ...]:
         """Blocks without an instance, read with their defaults, or without values where one is required."""
@@ -90,6 +94,17 @@ class Instances:
         if text in REGISTRY:
             advice = f"`{text}` is a layer type: write type: {text}"
         self.reading.report("unknown-block", f"there is no block `{text}`", place, path, help=advice)
+
+    def gives_nothing(self, block: Block, place: Span | None, path: Path) -> None:
+        """An instance without layers passes its input on, and this one has none."""
+        if block.layers is not None and block.layers.complete:
+            self.reading.report(
+                "missing-input",
+                f"block {block.name} has no input to pass on, and everything in it is repeated 0 times",
+                place,
+                path,
+                notes=(Note(f"block {block.name} is defined here", block.span),),
+            )
 
     # --- arguments ----------------------------------------------------------------------------------
 

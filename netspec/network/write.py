@@ -1,4 +1,8 @@
-"""A network back as a mapping, and a mapping as YAML that reads back to the same values."""
+"""A network back as a mapping, and a mapping as YAML that reads back to the same values.
+
+Repetitions are written out. Those of one input become a nested list, whose first entry takes it without being
+told; those of several become a block, as only a block has names for them.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +34,7 @@ def to_mapping(spec: NetworkSpec) -> dict[str, Any]:
             if key != "shape" and value is not None and value != type(given).model_fields[key].default:
                 parts[key] = value.to_mapping() if hasattr(value, "to_mapping") else value
         mapping["inputs"][name] = parts["shape"] if len(parts) == 1 else parts
-    layers = [_entry(entry, blocks) for entry in spec.layers]
+    layers, _ = _entries(spec.layers, blocks)
     if blocks:
         mapping["blocks"] = blocks
     mapping["layers"] = layers
@@ -44,24 +48,88 @@ def to_mapping(spec: NetworkSpec) -> dict[str, Any]:
     return mapping
 
 
-def _entry(entry: Entry, blocks: dict[str, Any]) -> dict[str, Any]:
-    if isinstance(entry, Layer):
-        return entry.to_mapping()
-    assert not isinstance(entry, Broken)
-    mapping: dict[str, Any] = {"name": entry.name}
-    if entry.inputs is not None:
-        mapping["inputs"] = list(entry.inputs)
-    if isinstance(entry, Use):
-        return {"use": entry.target, **mapping}
-    layers = [_entry(child, blocks) for child in entry.entries]
-    if entry.parameters is None:
-        return {**mapping, "layers": layers}
-    return {**mapping, "block": _define(entry, layers, blocks)}
+_NO_ENTRY: dict[str, Any] = {"type": "Identity", "repeat": 0}
+"""Stands where a list would be empty, which none may be."""
+
+_More = dict[str, tuple[str, ...]]
+"""Groups by full name that take these inputs after their own: see `_around`."""
 
 
-def _define(group: Group, layers: list[dict[str, Any]], blocks: dict[str, Any]) -> str:
+def _entries(entries: Iterable[Entry], blocks: dict[str, Any]) -> tuple[list[dict[str, Any]], _More]:
+    """A list of entries, and the groups in it that take more inputs than before."""
+    result: list[dict[str, Any]] = []
+    more: _More = {}
+    for entry in entries:
+        assert not isinstance(entry, Broken)
+        if isinstance(entry, Layer):
+            result.append(entry.to_mapping())
+        elif isinstance(entry, Use):
+            result.append(_use(entry, more))
+            inside = f"{entry.target}."
+            more |= {
+                f"{entry.name}.{k.removeprefix(inside)}": v for k, v in more.items() if k.startswith(inside)
+            }
+            if entry.target in more:
+                more[entry.name] = more[entry.target]
+        else:
+            mapping, inner = _group(entry, blocks)
+            result.append(mapping)
+            more |= {f"{entry.name}.{name}".rstrip("."): inputs for name, inputs in inner.items()}
+    return result, more
+
+
+def _use(use: Use, more: _More) -> dict[str, Any]:
+    """A second call. Without inputs it says nothing of them, as a nested list cannot take none."""
+    mapping: dict[str, Any] = {"use": use.target, "name": use.name}
+    if use.inputs:
+        mapping["inputs"] = [*use.inputs, *more.get(use.target, ())]
+    return mapping
+
+
+def _group(group: Group, blocks: dict[str, Any]) -> tuple[dict[str, Any], _More]:
+    """A nested list, repetitions or an instance; with what it, called "", and groups in it take in addition."""
+    mapping: dict[str, Any] = {"name": group.name}
+    if group.inputs is not None:
+        mapping["inputs"] = list(group.inputs)
+    if group.block is not None:
+        layers, _ = _entries(group.entries, blocks)
+        return {**mapping, "block": _define(group, layers, blocks)}, {}
+    if not group.entries:
+        return {**mapping, **_NO_ENTRY}, {}
+    if group.parameters is not None and len(group.parameters) > 1:
+        around = _around(group)
+        layers, _ = _entries(group.entries, blocks)
+        mapping["inputs"] += around
+        return {**mapping, "block": _define(group, layers, blocks, around)}, {"": around} if around else {}
+    layers, more = _entries(group.entries, blocks)
+    if group.parameters:
+        del layers[0]["inputs"]  # it has the list's
+    elif not group.inputs:
+        mapping.pop("inputs", None)  # a nested list cannot take none
+    return {**mapping, "layers": layers}, more
+
+
+def _around(group: Group) -> tuple[str, ...]:
+    """Inputs of the network or block around repetitions that are named in them, beside their own.
+
+    Of an entry with several inputs only a layer does so (`output_size`): a nested list takes one, an instance
+    sees its own.
+    """
+    found: dict[str, None] = {}
+    own = set(group.parameters or ())
+    for entry in group.entries:
+        if isinstance(entry, Layer):
+            found |= dict.fromkeys(name for name in entry.references() if name.split(".")[0] not in own)
+        own.add(str(entry.name))
+    return tuple(found)
+
+
+def _define(
+    group: Group, layers: list[dict[str, Any]], blocks: dict[str, Any], around: tuple[str, ...] = ()
+) -> str:
     """A block of the instance's own: two instances of one block share it if they came out alike."""
-    definition: dict[str, Any] = {"inputs": list(group.parameters or ()), "layers": layers}
+    inputs = [*(group.parameters or ()), *around]
+    definition: dict[str, Any] = {"inputs": inputs, "layers": layers or [_NO_ENTRY]}
     if group.outputs is not None:
         definition["outputs"] = list(group.outputs)
     base = group.block or "Block"

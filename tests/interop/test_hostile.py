@@ -250,11 +250,11 @@ BOMBS: dict[str, tuple[bytes, str | None]] = {
     ),
     "copies of a dict": (
         mapping({str(k): b"N" for k in range(20_000)}) + b"q\x000"
-        + name("collections", "OrderedDict") + b"q\x010" + b"h\x01h\x00\x85R0" * 20_000 + b"}", None
+        + name("collections", "OrderedDict") + b"q\x010" + b"h\x01h\x00\x85R" * 2_500 + b"}", None
     ),
     "copies of a list": (
-        b"](" + row(text("a"), b"N") * 20_000 + b"eq\x000"
-        + name("collections", "OrderedDict") + b"q\x010" + b"h\x01h\x00\x85R0" * 20_000 + b"}", None
+        b"](" + b"".join(row(text(str(k)), b"N") for k in range(20_000)) + b"eq\x000"
+        + name("collections", "OrderedDict") + b"q\x010" + b"h\x01h\x00\x85R" * 2_500 + b"}", None
     ),
     "copies of a text": (
         text("x" * 1_000_000) + b"q\x00" + text("latin1") + b"q\x01" + name("_codecs", "encode") + b"q\x02"
