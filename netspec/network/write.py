@@ -129,7 +129,7 @@ def _define(
 ) -> str:
     """A block of the instance's own: two instances of one block share it if they came out alike."""
     inputs = [*(group.parameters or ()), *around]
-    definition: dict[str, Any] = {"inputs": inputs, "layers": layers or [_NO_ENTRY]}
+    definition: dict[str, Any] = {"inputs": inputs, "layers": layers or [dict(_NO_ENTRY)]}
     if group.outputs is not None:
         definition["outputs"] = list(group.outputs)
     base = group.block or "Block"

@@ -267,7 +267,7 @@ def networks(draw: Any) -> dict[str, Any]:
     return network(*layers, {"name": "last", "type": "add", "inputs": ["x", "y"]}, blocks=blocks)
 
 
-@settings(max_examples=5000, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(networks())
 def test_any_network_reads_back_as_the_same(mapping: dict[str, Any]) -> None:
     assume(analyse_mapping(mapping).diagnostics == ())
