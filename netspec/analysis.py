@@ -56,7 +56,13 @@ def analyse_text(text: str, name: str = "<text>", directory: str | None = None) 
 
 def analyse_mapping(mapping: Mapping[str, Any], dtype: str = "float32") -> Analysis:
     """`analyse` of Python values; layers may stand in it as objects."""
-    return analyse(from_python(dict(mapping)), None, dtype)
+    given = dict(mapping)
+    if isinstance(given.get("layers"), list | tuple):
+        for layer in given["layers"]:
+            if hasattr(layer, "blocks"):  # a bound layer may be an instance of its network's blocks
+                blocks = {**layer.blocks(), **(given.get("blocks") or {})}
+                given |= {"blocks": blocks} if blocks else {}
+    return analyse(from_python(given), None, dtype)
 
 
 def analyse_spec(spec: NetworkSpec, dtype: str = "float32") -> Analysis:

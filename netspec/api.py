@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from netspec.analysis import Analysis, analyse_file, analyse_mapping, analyse_spec
-from netspec.diagnostics import Diagnostic, SpecError
+from netspec.diagnostics import Diagnostic, InputError, SpecError
 from netspec.network import NetworkSpec
 from netspec.runtime.network import Network, check_dtype
 from netspec.runtime.profile import Profile, read_profile
@@ -20,6 +20,8 @@ def _analyse(source: Source, dtype: str = "float32") -> Analysis:
         return analyse_spec(source, dtype)
     if isinstance(source, Mapping):
         return analyse_mapping(source, dtype)
+    if not isinstance(source, str | os.PathLike):
+        raise InputError(f"expected a path, a mapping or a NetworkSpec, got a {type(source).__name__}")
     return analyse_file(source, dtype)
 
 
@@ -60,7 +62,7 @@ def load(
     source: Source,
     weights: str | os.PathLike[str] | Mapping[str, Any] | None = None,
     device: str | None = None,
-    dtype: str | None = None,
+    dtype: Any = None,
     precision: str | None = None,
     threads: int | None = None,
     seed: int = 0,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -150,6 +151,8 @@ def run(
     runner: Annotated[Path | None, typer.Option(help="A run profile; flags win over it.")] = None,
 ) -> None:
     """Run a network on arrays or pictures and write its outputs."""
+    if device is not None and not re.fullmatch(r"cpu|cuda(:\d+)?", device):
+        raise typer.BadParameter(f"expected cpu, cuda or cuda:N, got {device}", param_hint="--device")
     from netspec.cli.run import Options, run_network
 
     run_network(

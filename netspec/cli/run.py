@@ -13,8 +13,9 @@ from typing import Any
 import typer
 
 from netspec.api import load
-from netspec.diagnostics import InputError
-from netspec.interop.arrays import read_input
+from netspec.diagnostics import InputError, did_you_mean
+from netspec.graph import TensorRef, select
+from netspec.interop.arrays import read_input, read_named
 from netspec.interop.files import write_npy, write_npz
 from netspec.interop.pictures import check_pillow
 from netspec.report.maps import write_map
@@ -62,7 +63,7 @@ def run_network(options: Options) -> None:
         )
         wanted = net.wanted(options.taps, options.only or None)
         target = _target(options.output, list(wanted), options.taps)
-        arrays = dict(_input(text, net) for text in options.inputs)
+        arrays = _inputs(options.inputs, net, wanted)
         batch_size = options.batch_size or net.batch_size
         screen = sys.stderr if options.output == "-" else sys.stdout
         if batch_size is not None:
@@ -83,23 +84,37 @@ def run_network(options: Options) -> None:
 # --- inputs -----------------------------------------------------------------------------------------
 
 
-def _input(text: str, net: Network) -> tuple[str, Any]:
+def _inputs(texts: Sequence[str], net: Network, wanted: Mapping[str, TensorRef]) -> dict[str, Any]:
+    """The arrays of all `--input` options; without a name it is the only input that is needed."""
+    _, needed = select(net._graph, wanted)
+    arrays: dict[str, Any] = {}
+    for text in texts:
+        for name, array in _named(text, net, needed or tuple(net._graph.inputs)).items():
+            if name in arrays:
+                raise InputError(f"--input {text}: input {name} is given twice")
+            arrays[name] = array
+    return arrays
+
+
+def _named(text: str, net: Network, needed: Sequence[str]) -> dict[str, Any]:
+    """The arrays of one option: several where an .npz holds them under the inputs' names."""
     names = list(net._graph.inputs)
     head, equals, rest = text.partition("=")
-    if equals and head in names:
-        name, path = head, rest
-    elif equals and head.isidentifier() and not Path(text).exists():
-        from netspec.diagnostics import did_you_mean
-
+    name, path = (head, rest) if equals and head in names else (None, text)
+    if not path:
+        raise InputError(f"--input {text}: no path is given")
+    if name is None and equals and head.isidentifier() and not Path(text).exists():
         advice = did_you_mean(head, names) or f"the inputs are {', '.join(names)}"
         raise InputError(f"--input {text}: the network has no input `{head}`; {advice}")
-    elif len(names) == 1:
-        name, path = names[0], text
-    else:
-        raise InputError(f"--input {text}: say which input it is: {', '.join(f'{n}={text}' for n in names)}")
+    if name is None and len(needed) > 1:
+        if path.endswith(".npz") and Path(path).is_file():
+            return read_named(Path(path), names)
+        choices = ", ".join(f"{n}={text}" for n in needed)
+        raise InputError(f"--input {text}: say which input it is: {choices}")
+    name = name or needed[0]
     spec = net._graph.inputs[name]
     assert spec is not None
-    return name, read_input(path, spec.shape, name, spec.picture)
+    return {name: read_input(path, spec.shape, name, spec.picture)}
 
 
 # --- outputs ----------------------------------------------------------------------------------------
@@ -162,7 +177,7 @@ def _write(target: Path | None, results: Mapping[str, Any], options: Options) ->
     except BrokenPipeError:
         raise
     except OSError as error:
-        raise InputError(f"cannot write {target}: {error.strerror or error}") from None
+        raise InputError(f"cannot write {target or 'standard output'}: {error.strerror or error}") from None
 
 
 def describe(results: Mapping[str, Any]) -> str:

@@ -20,7 +20,12 @@ def run_shapes(file: Path, inputs: Sequence[str], format: str) -> None:
     assert analysis.graph is not None
     if analysis.diagnostics and format == "table":
         print(render_text(analysis.diagnostics, color=sys.stderr.isatty()), file=sys.stderr)
-    given = dict(parse_shape(text, list(analysis.graph.inputs)) for text in inputs)
+    given: dict[str, tuple[int, ...]] = {}
+    for text in inputs:
+        name, shape = parse_shape(text, list(analysis.graph.inputs))
+        if name in given:
+            raise InputError(f"--input {text}: input {name} is given twice")
+        given[name] = shape
     report = report_of(shaped_for(analysis, given))
     if format == "json":
         print(json.dumps(to_json(report), indent=2))
@@ -35,8 +40,9 @@ def parse_shape(text: str, names: Sequence[str]) -> tuple[str, tuple[int, ...]]:
         if len(names) != 1:
             raise InputError(f"--input {text}: say which input it is, such as {names[0]}={text}")
         name = names[0]
+    sizes = sizes.strip("[]() ")
     try:
-        parts = [part for part in sizes.strip("[]() ").replace("x", ",").split(",") if part.strip()]
+        parts = [part for part in sizes.split("," if "," in sizes else "x") if part.strip()]
         return name, tuple(int(part) for part in parts)
     except ValueError:
         raise InputError(f"--input {text}: expected a shape such as 1,3,224,224") from None

@@ -10,6 +10,7 @@ from pathlib import Path
 from netspec.analysis import Analysis, analyse
 from netspec.diagnostics import (
     Diagnostic,
+    Note,
     WeightsError,
     has_errors,
     render_github,
@@ -86,7 +87,9 @@ def check_weights(analysis: Analysis, path: Path) -> list[Diagnostic]:
         return [Diagnostic("weights-unreadable", "error", str(error), place, "weights")]
     if not difference:
         return []
-    return [Diagnostic("weights-mismatch", "error", difference.text(str(path)), place, "weights")]
+    notes = tuple(Note(line) for line in difference.lines())
+    message = f"{path} does not fit the network"
+    return [Diagnostic("weights-mismatch", "error", message, place, "weights", notes)]
 
 
 def _summary(analysis: Analysis) -> str:

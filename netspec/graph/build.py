@@ -572,7 +572,10 @@ class _Builder:
         overwritten = {
             node.inputs[0]: node
             for node in graph.nodes
-            if node.layer is not None and getattr(node.layer, "inplace", False) and node.inputs
+            if node.layer is not None
+            and getattr(node.layer, "inplace", False)
+            and node.inputs
+            and node.inputs[0] != UNKNOWN
         }
         if not overwritten:
             return

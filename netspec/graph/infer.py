@@ -66,10 +66,33 @@ class _Inference:
             layer, outputs = self.node(node, types, shared)
             layers.append(layer)
             types.append(outputs)
+        self.labels(types)
         return ShapedGraph(
             self.graph, self.dtype, tuple(layers), self.inputs, tuple(types),
             self.constraints, self.symbols, tuple(self.findings.diagnostics()),
         )  # fmt: skip
+
+    def labels(self, types: list[dict[str, TensorType] | None]) -> None:
+        """Refuse labels that are not as many as the last axis of their output has elements."""
+        spec = self.graph.spec
+        for name, output in (spec.outputs or {}).items():
+            ref = self.graph.outputs.get(name)
+            if not output.labels or ref is None or ref.node < 0 or not (outputs := types[ref.node]):
+                continue
+            tensor = outputs.get(ref.port)
+            size = tensor.shape[-1] if tensor is not None and tensor.shape else None
+            if tensor is not None and size != len(output.labels) and (size is None or isinstance(size, int)):
+                self.findings.findings.add(
+                    Diagnostic(
+                        "wrong-length",
+                        "error",
+                        f"`outputs.{name}.labels`: {len(output.labels)} labels for an output of shape {tensor}",
+                        spec.find("outputs", name, "labels"),
+                        f"outputs.{name}.labels",
+                        (Note("the output is computed here", self.graph.place(ref)),),
+                        "one label for each element of the last axis",
+                    )
+                )
 
     def node(
         self, node: Node, types: list[dict[str, TensorType] | None], shared: dict[str, Layer]

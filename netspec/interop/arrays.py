@@ -104,16 +104,29 @@ def _npy(path: Path) -> Any:
         raise InputError(f"{path}: the file is truncated or damaged ({error})") from None
 
 
-def _npz(path: Path, name: str) -> Any:
-    from netspec.diagnostics import WeightsError
-    from netspec.interop.checkpoints import read_npz
+def read_named(path: Path, names: Sequence[str]) -> dict[str, Any]:
+    """The arrays of an .npz that carry the names of inputs. Raises `InputError` if it has others."""
+    arrays = _npz_arrays(path)
+    unknown = [name for name in arrays if name not in names]
+    if unknown or not arrays:
+        raise InputError(f"{path}: has {', '.join(arrays) or 'no arrays'}; the inputs are {', '.join(names)}")
+    return arrays
 
-    try:
-        arrays = read_npz(path)
-    except WeightsError as error:
-        raise InputError(str(error)) from None
+
+def _npz(path: Path, name: str) -> Any:
+    arrays = _npz_arrays(path)
     if name in arrays:
         return arrays[name]
     if len(arrays) == 1:
         return next(iter(arrays.values()))
     raise InputError(f"{path}: has no array {name}; it has {', '.join(arrays) or 'none'}")
+
+
+def _npz_arrays(path: Path) -> dict[str, Any]:
+    from netspec.diagnostics import WeightsError
+    from netspec.interop.checkpoints import read_npz
+
+    try:
+        return read_npz(path)
+    except WeightsError as error:
+        raise InputError(str(error)) from None

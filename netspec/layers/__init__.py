@@ -11,6 +11,7 @@ for _module in sorted(info.name for info in pkgutil.iter_modules(__path__)):
     importlib.import_module(f"{__name__}.{_module}")
 del _module
 
-globals().update({cls.__name__: cls for cls in REGISTRY.values()})
+# By class name, and functions by their own: netspec.layers.Conv2d, netspec.layers.cat.
+globals().update({cls.__name__: cls for cls in REGISTRY.values()} | REGISTRY)
 
 __all__ = ["REGISTRY", "Layer", *sorted(cls.__name__ for cls in REGISTRY.values())]

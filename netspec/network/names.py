@@ -39,7 +39,7 @@ def read_name(
     value = reading.substitution.apply(value, scope, path)
     if isinstance(value, BrokenNode):
         return None
-    if isinstance(value, Scalar) and value.value is None:
+    if isinstance(value, Scalar) and text_of(value) is None:
         return ""
     try:
         text = value_of(value, True)

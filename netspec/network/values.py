@@ -25,11 +25,9 @@ def value_of(node: Node, text: bool) -> Any:
 def text_of(node: Node) -> Any:
     """The value of a name: scalars as they are written, lists of them likewise."""
     if isinstance(node, Scalar):
-        return (
-            node.text
-            if isinstance(node.value, str | int | float) and not isinstance(node.value, bool)
-            else node.value
-        )
+        written = node.span is not None and node.text not in ("", "~")
+        number = isinstance(node.value, str | int | float) and not isinstance(node.value, bool)
+        return node.text if written or number else node.value
     if isinstance(node, Sequence):
         return [text_of(item) for item in node.items]
     return to_python(node)

@@ -191,7 +191,7 @@ def table(report: Report, markdown: bool = False) -> str:
                 )
     rows.rule()
     rows.add("total", "", "", f"{report.parameters:,}", _total(report.macs, "{:,}".format),
-             _total(report.activation_bytes, format_bytes))  # fmt: skip
+             _total(report.activation_bytes, format_bytes, " B"))  # fmt: skip
     lines = [rows.markdown() if markdown else rows.text()]
     outputs = ", ".join(f"{name} {tensor}{_dtype(tensor)}" for name, tensor in report.outputs.items())
     lines.append(f"outputs: {outputs}")
@@ -214,11 +214,11 @@ LONGEST = 28
 """Characters; a symbolic amount that is longer is left to the JSON, so that the table stays readable."""
 
 
-def _total(amount: Dim, show: Callable[[int], str]) -> str:
+def _total(amount: Dim, show: Callable[[int], str], unit: str = "") -> str:
     if isinstance(amount, int):
         return show(amount)
     text = str(amount)
-    return text if len(text) <= LONGEST else "(give --input)"
+    return text + unit if len(text) <= LONGEST else "(give --input)"
 
 
 def _memory(row: Row) -> str:

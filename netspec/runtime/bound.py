@@ -49,6 +49,19 @@ class BoundLayer:
             if not self._network._states[key].buffer
         }
 
+    def __getitem__(self, child: str | int) -> BoundLayer:
+        """A child of a group, by name or position."""
+        found = self._network[f"{self.name}.{child}"]
+        assert isinstance(found, BoundLayer)
+        return found
+
+    def blocks(self) -> dict[str, Any]:
+        """Definitions of the blocks that the entry may be an instance of."""
+        from netspec.network.write import to_mapping
+
+        blocks: dict[str, Any] = to_mapping(self._network.spec).get("blocks", {})
+        return blocks
+
     def arrays(self, name: str | None = None) -> dict[str, Any]:
         """Parameters and buffers by state-dict key, under another name if one is given."""
         return {
@@ -91,8 +104,11 @@ class BoundLayer:
                 for name, x in zip(names, arrays, strict=True)
             }
             or {"unused": []},
+            "blocks": self.blocks(),
             "layers": [entry],
         }
+        if not mapping["blocks"]:
+            del mapping["blocks"]
         net = load(
             mapping, weights=self.arrays("layer"), dtype=self._network.dtype, device=self._network.device,
             seed=self._network.seed, mode="train" if self._network.training else "eval",
@@ -123,7 +139,9 @@ class BoundLayer:
             raise AttributeError(name)
         key = self._key(name)
         if key is not None:
-            return self._network._backend.to_numpy(self._network._arrays[key])
+            array = self._network._backend.to_numpy(self._network._arrays[key])
+            array.flags.writeable = False  # a copy: writing into it would change nothing
+            return array
         child = f"{self.name}.{name}"
         if any(n.path == child or n.path.startswith(child + ".") for n in self._network._graph.nodes):
             return BoundLayer(self._network, child)

@@ -23,7 +23,7 @@ def append(mapping: dict[str, Any], name: str, layer: Layer | BoundLayer) -> dic
     entry = entry_of(layer, name)
     if isinstance(layer, Layer) and layer.inputs is not None:
         entry["inputs"] = list(layer.inputs)
-    return {**mapping, "layers": [*mapping["layers"], entry]}
+    return _with_blocks({**mapping, "layers": [*mapping["layers"], entry]}, layer)
 
 
 def replace_entry(mapping: dict[str, Any], path: str, layer: Layer | BoundLayer) -> dict[str, Any]:
@@ -43,4 +43,11 @@ def replace_entry(mapping: dict[str, Any], path: str, layer: Layer | BoundLayer)
         given = layer.inputs if isinstance(layer, Layer) else None
         inputs = list(given) if given is not None else old.get("inputs")
         layers[index] = new if inputs is None else {**new, "inputs": inputs}
-    return {**mapping, "layers": layers}
+    return _with_blocks({**mapping, "layers": layers}, layer)
+
+
+def _with_blocks(mapping: dict[str, Any], layer: Layer | BoundLayer) -> dict[str, Any]:
+    """The mapping with the blocks that a bound layer may be an instance of."""
+    if isinstance(layer, Layer) or not layer.blocks():
+        return mapping
+    return {**mapping, "blocks": {**layer.blocks(), **mapping.get("blocks", {})}}

@@ -82,6 +82,8 @@ class Network:
         assert analysis.spec is not None and analysis.graph is not None and analysis.shaped is not None
         if mode not in ("eval", "train"):
             raise InputError(f"mode: expected eval or train, got {mode!r}")
+        if not isinstance(seed, int) or seed < 0:
+            raise InputError(f"seed: expected an integer >= 0, got {seed!r}")
         if precision not in ("high", "highest"):
             raise InputError(f"precision: expected high or highest, got {precision!r}")
         if threads is not None and (not isinstance(threads, int) or threads < 1):
@@ -196,7 +198,9 @@ class Network:
         given = {name: _as_array(name, value) for name, value in mapping.items()}
         given = fitted(model.states, given, model.graph, "the given mapping", rename=False)
         difference = state_of.compare(model.states, given)
-        if difference.wrong or (strict and difference):
+        if not strict:
+            difference = replace(difference, missing=(), unexpected=())
+        if difference:
             raise WeightsError(difference.text("the given mapping"))
         self._set_arrays({name: array for name, array in given.items() if name in model.states})
 
@@ -349,6 +353,10 @@ class Network:
         taps: further tensors by reference (`conv1`, `pool1.indices`); outputs: only these of the
         network's outputs. Inputs that nothing asked for needs may be left out. Raises `InputError`.
         """
+        if not isinstance(inputs, Mapping):
+            raise InputError("run takes a mapping from input names to arrays; call the network for one array")
+        taps = [taps] if isinstance(taps, str) else taps
+        outputs = [outputs] if isinstance(outputs, str) else outputs
         return self.compute(inputs, self.wanted(taps, outputs))
 
     def compute(self, inputs: Mapping[str, Any], wanted: Mapping[str, TensorRef]) -> dict[str, Any]:
@@ -517,11 +525,20 @@ def open_backend(device: str) -> Backend:
     raise InputError(f"device: expected cpu, cuda or cuda:N, got {device!r}")
 
 
-def check_dtype(dtype: str) -> str:
-    """A dtype that a network can run in. Raises `InputError`."""
+def check_dtype(dtype: Any) -> str:
+    """The name of a dtype that a network can run in (given as text or as NumPy's). Raises `InputError`."""
+    if not isinstance(dtype, str):
+        import numpy as np
+
+        try:
+            dtype = str(np.dtype(dtype))
+        except TypeError:
+            raise InputError(
+                f"dtype: expected one of {', '.join((*FLOATS, *COMPLEX))}, got {dtype!r}"
+            ) from None
     if dtype not in (*FLOATS, *COMPLEX):
         raise InputError(f"dtype: expected one of {', '.join((*FLOATS, *COMPLEX))}, got {dtype!r}")
-    return dtype
+    return str(dtype)
 
 
 def _as_array(name: str, value: Any) -> Any:

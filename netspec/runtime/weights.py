@@ -29,13 +29,17 @@ class Difference:
 
     def text(self, source: str) -> str:
         """Several lines: what is missing, what is too much, what does not fit, and the nearest names."""
-        lines = [f"{source} does not fit the network"]
+        return "\n".join([f"{source} does not fit the network", *(f"  {line}" for line in self.lines())])
+
+    def lines(self) -> list[str]:
+        """One line a difference."""
+        lines = []
         for name in self.missing:
             near = nearest(name, self.unexpected)
-            lines.append(f"  missing     {escape(name)}" + (f" (is it {escape(near[0])}?)" if near else ""))
-        lines += [f"  unexpected  {escape(name)}" for name in self.unexpected]
-        lines += [f"  wrong shape {escape(name)}: {reason}" for name, reason in self.wrong]
-        return "\n".join(lines)
+            lines.append(f"missing     {escape(name)}" + (f" (is it {escape(near[0])}?)" if near else ""))
+        lines += [f"unexpected  {escape(name)}" for name in self.unexpected]
+        lines += [f"wrong shape {escape(name)}: {reason}" for name, reason in self.wrong]
+        return lines
 
 
 def compare(expected: Mapping[str, State], given: Mapping[str, Any]) -> Difference:

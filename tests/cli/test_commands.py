@@ -212,7 +212,9 @@ def test_run_refuses_object_arrays(folder: Path) -> None:
         (("--input", "x.npy", "--weights", "gone.npz"), 1, "no such weights file"),
         (("--input", "x.npy", "--runner", "gone.yaml"), 1, "gone.yaml"),
         (("--input", "x.npy", "--device", "cuda"), 3, "cuda"),
-        (("--input", "x.npy", "--device", "tpu"), 1, "expected cpu, cuda or cuda:N"),
+        (("--input", "x.npy", "--device", "tpu"), 2, "expected cpu, cuda or cuda:N"),
+        (("--input", "x.npy", "--input", "x.npy"), 1, "given twice"),
+        (("--input", ""), 1, "no path is given"),
         (("--input", "x.npy", "--dtype", "float31"), 2, "float31"),
         (("--input", "x.npy", "--tap", "conv", "--output", "one.npy"), 2, ".npz"),
         (("--input", "x.npy", "--output", "no/such/folder/o.npy"), 1, "does not exist"),
@@ -294,6 +296,16 @@ def test_only_one_output_needs_only_its_inputs(folder: Path) -> None:
     done = netspec("run", "two.yaml", "--input", "x=x.npy", "--only", "a", "--output", "a.npy", cwd=folder)
     assert done.returncode == 0, done.stderr
     assert np.load(folder / "a.npy").shape == (10, 1, 8, 8)
+
+
+def test_an_archive_brings_several_inputs_by_name(folder: Path) -> None:
+    (folder / "two.yaml").write_text(
+        "netspec: 1\ninputs: {x: [N, 3], y: [N, 3], unused: [N]}\nlayers:\n  - {name: s, type: add, inputs: [x, y]}\n"
+    )
+    np.savez(folder / "xy.npz", x=np.ones((2, 3), "f4"), y=np.ones((2, 3), "f4"))
+    done = netspec("run", "two.yaml", "--input", "xy.npz", "--output", "s.npy", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    assert np.load(folder / "s.npy").tolist() == [[2, 2, 2], [2, 2, 2]]
 
 
 def test_version_and_help(folder: Path) -> None:
