@@ -13,7 +13,7 @@ from netspec.layers.parameters import NAME, name, reference
 from netspec.network.expressions import INDEX, Scope
 from netspec.network.reading import Reading
 from netspec.network.spec import Entry, Origin
-from netspec.network.values import Damaged, value_of
+from netspec.network.values import Damaged, text_of, value_of
 
 
 def read_name(
