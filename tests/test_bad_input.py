@@ -52,7 +52,7 @@ def test_wrong_files_are_diagnosed(data: bytes, code: str | None) -> None:
     start = time.perf_counter()
     analysis = analyse(read_bytes(data, "net.yaml"))
     # Not a benchmark: a hang or quadratic blow-up would take minutes.
-    assert time.perf_counter() - start < 30
+    assert time.perf_counter() - start < 90
     if code is None and data.startswith(HEAD):
         assert analysis.valid
         return

@@ -274,7 +274,7 @@ def test_bombs_take_neither_time_nor_memory(bomb: str, tmp_path: Path) -> None:
         assert load(tmp_path, archive(pickle(body))) == {}
     else:
         refused(tmp_path, archive(pickle(body)), message)
-    assert time.monotonic() - started < 10
+    assert time.monotonic() - started < 90  # a bomb that works takes hours
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 400_000  # kB
 
 
