@@ -41,6 +41,18 @@ def test_a_weight_that_was_read_is_not_written_into_in_vain() -> None:
         net.fc.weight[:] = 1
 
 
+def test_a_layer_inside_a_block_is_replaced_in_that_instance_alone() -> None:
+    twice = [{"block": "Twice", "with": {"n": 3}, "repeat": 2}]
+    net = netspec.load({**BLOCKS, "layers": [{"name": "group", "layers": twice}, *BLOCKS["layers"][1:]]})
+    before = net.state_dict()
+    net["group.1.b"] = netspec.layers.Tanh()
+    assert [net["group.0.b"].type, net["group.1.b"].type] == ["ReLU", "Tanh"]
+    assert all(np.array_equal(before[k], v) for k, v in net.state_dict().items())
+    x = np.full((1, 2), -3, "f4")
+    hidden = net.run({"x": x}, taps=["group.1.a", "group"])
+    np.testing.assert_allclose(hidden["group"], np.tanh(hidden["group.1.a"]), rtol=1e-5)
+
+
 def test_labels_are_counted() -> None:
     with pytest.raises(netspec.SpecError, match="3 labels for an output of shape"):
         netspec.parse({**BLOCKS, "outputs": {"y": {"from": "fc", "labels": [1, 2, 3]}}})
