@@ -171,7 +171,12 @@ def _method(value: dict[Any, Any]) -> InitMethod:
             {"help": "for example {method: xavier_normal, gain: 1.0}"},
         )
     if name not in METHODS:
-        context = {"got": describe(name), "word": name.rstrip("_"), "options": list(METHODS)}
+        context = {
+            "got": describe(name),
+            "word": name.rstrip("_"),
+            "options": list(METHODS),
+            "field": "method",
+        }
         raise PydanticCustomError("unknown-value", "torch.nn.init has no method {got}", context)
     arguments = dict(METHODS[name].defaults)
     for key, argument in value.items():

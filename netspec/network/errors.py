@@ -59,6 +59,10 @@ def diagnostics_of(
             code = kind if "-" in kind else _CODES.get(kind, "wrong-type")
             message = finding["msg"] if "-" in kind else _plain(finding)
             span, found = _value_span(node, loc)
+            if kind == "unknown-key" and "key" in context:
+                parent = walk_path(node, found)
+                key = parent.key_node(context["key"]) if isinstance(parent, Mapping) else None
+                span = key.span if key is not None else span
             shown = found or loc
             label = f"`{format_path(shown)}`: " if shown else ""
             yield Diagnostic(
