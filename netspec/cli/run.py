@@ -249,8 +249,12 @@ def _progress(total: int) -> Iterator[Callable[[], None]]:
     if not sys.stderr.isatty() or total < 2:
         yield lambda: None
         return
-    from rich.console import Console
-    from rich.progress import Progress
+    try:  # rich comes with typer; without it there is just no bar
+        from rich.console import Console
+        from rich.progress import Progress
+    except ImportError:
+        yield lambda: None
+        return
 
     with Progress(console=Console(stderr=True)) as bar:
         task = bar.add_task("batches", total=total)
