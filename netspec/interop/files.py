@@ -10,16 +10,23 @@ from pathlib import Path
 from typing import IO, Any
 
 
+def temporary_beside(path: Path) -> str:
+    """A new empty file beside `path`, with the permissions that `path` itself would get."""
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+    os.close(handle)
+    mask = os.umask(0)
+    os.umask(mask)
+    os.chmod(name, 0o666 & ~mask)
+    return name
+
+
 @contextlib.contextmanager
 def write_beside(path: Path) -> Iterator[IO[bytes]]:
     """A binary file beside `path` that takes its name when all has gone well, and vanishes otherwise."""
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent or Path())
+    temporary = temporary_beside(path)
     try:
-        with os.fdopen(handle, "wb") as file:
+        with open(temporary, "wb") as file:
             yield file
-        mask = os.umask(0)
-        os.umask(mask)
-        os.chmod(temporary, 0o666 & ~mask)
         os.replace(temporary, path)
     except BaseException:
         with contextlib.suppress(OSError):

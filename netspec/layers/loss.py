@@ -69,11 +69,6 @@ class _Loss(Layer):
             return "none"
         return "sum" if average is False else "mean"
 
-    @property
-    def mixes_batch(self) -> bool:
-        """Whether the result depends on all samples together."""
-        return self.reduced != "none"
-
     def _result(self, shape: tuple[Dim, ...], dtype: str) -> TensorType:
         """The elements' type after the reduction."""
         return TensorType(shape if self.reduced == "none" else (), dtype)

@@ -154,7 +154,6 @@ def _scalar(value: Any) -> float | int | bool:
 
 
 Count = integer("an integer >= 1", 1, LARGEST)
-NonNegative = integer("an integer >= 0", 0, LARGEST)
 Integer = integer("an integer", -LARGEST, LARGEST)
 Number = number("a number")
 Probability = number("a number between 0 and 1", 0.0, 1.0)
@@ -331,7 +330,6 @@ Name = Annotated[
     str, PlainValidator(name), WithJsonSchema({"type": ["string", "integer"], "pattern": "^[A-Za-z0-9_]+$"})
 ]
 _REFERENCE: Json = {"type": ["string", "number"]}
-Reference = Annotated[str, PlainValidator(reference), WithJsonSchema(_REFERENCE)]
 References = Annotated[
     tuple[str, ...],
     PlainValidator(_references),

@@ -65,7 +65,7 @@ class LayerReader:
         cls = self.layer_class(whole, origin)
         layer = None
         if cls is not None:
-            values, damaged = _parameters(whole)
+            values, damaged = _parameters(whole, cls)
             complete = whole.complete and not damaged
             layer = self.construct(cls, {**values, "name": label}, whole, origin, complete)
             if complete and layer is not None:
@@ -87,7 +87,7 @@ class LayerReader:
                 cls.type_name,
                 whole,
                 origin.path,
-                options=[*cls.model_fields, "repeat"],
+                options=[*cls.known_keys(), "repeat"],
                 complete=complete,
                 notes=instance_notes(self.reading.instance),
             ):
@@ -122,7 +122,7 @@ class LayerReader:
         return cls
 
 
-def _parameters(whole: Mapping) -> tuple[dict[str, Any], bool]:
+def _parameters(whole: Mapping, cls: type[Layer]) -> tuple[dict[str, Any], bool]:
     """The values under an entry's keys, and whether one could not be read."""
     values: dict[str, Any] = {}
     damaged = False
@@ -131,7 +131,8 @@ def _parameters(whole: Mapping) -> tuple[dict[str, Any], bool]:
         if key in _NO_PARAMETERS:
             continue
         try:
-            values[key] = value_of(entry.value, key in TEXT_KEYS)
+            is_reference = key in cls.reference_parameters and isinstance(entry.value, Scalar)
+            values[key] = value_of(entry.value, key in TEXT_KEYS or is_reference)
         except Damaged:
             damaged = True
     return values, damaged

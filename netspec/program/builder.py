@@ -70,7 +70,6 @@ class Builder:
     states: dict[str, Value] = field(default_factory=dict)
     updates: dict[str, Value] = field(default_factory=dict)
     outputs: tuple[ArraySpec, ...] = ()
-    size_of: tuple[int, ...] | None = None
     label: str = ""
     _prefix: str = ""
     _state_specs: dict[str, ArraySpec] = field(default_factory=dict)

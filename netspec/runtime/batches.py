@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 
 from netspec.diagnostics import InputError
 from netspec.graph import TensorRef, select
+from netspec.interop.files import temporary_beside
 from netspec.program.batching import mixing_layer
 from netspec.program.compile import compile
 from netspec.runtime.inputs import check_sizes
@@ -105,11 +105,7 @@ def run_batches(
 def _mapped(target: Path, dtype: Any, shape: tuple[int, ...]) -> tuple[str, Any]:
     import numpy as np
 
-    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent)
-    os.close(handle)
-    mask = os.umask(0)
-    os.umask(mask)
-    os.chmod(name, 0o666 & ~mask)
+    name = temporary_beside(target)
     return name, np.lib.format.open_memmap(name, "w+", dtype, shape)
 
 

@@ -53,6 +53,26 @@ def test_a_layer_inside_a_block_is_replaced_in_that_instance_alone() -> None:
     np.testing.assert_allclose(hidden["group"], np.tanh(hidden["group.1.a"]), rtol=1e-5)
 
 
+def test_an_output_size_that_is_a_reference_is_source_text() -> None:
+    from netspec.analysis import analyse_text
+
+    text = (
+        "netspec: 1\ninputs: {x: [N, 2, 7]}\nlayers:\n"
+        "  - {name: 3, layers: [{name: 10, type: Identity}]}\n"
+        "  - {type: Conv1d, out_channels: 2, kernel_size: 2, stride: 2}\n"
+        "  - {type: ConvTranspose1d, out_channels: 2, kernel_size: 2, stride: 2, output_size: 3.10}\n"
+    )
+    analysis = analyse_text(text)
+    assert analysis.valid, analysis.diagnostics
+    assert analysis.shaped is not None
+    assert analysis.shaped.types[-1]["out"].shape[1:] == (2, 7)  # type: ignore[index]
+
+
+def test_a_suggestion_is_spelt_as_users_write_it() -> None:
+    with pytest.raises(netspec.SpecError, match="did you mean `lower`"):
+        netspec.parse({**BLOCKS, "layers": [{"type": "RReLU", "lowr": 0.1}]})
+
+
 def test_labels_are_counted() -> None:
     with pytest.raises(netspec.SpecError, match="3 labels for an output of shape"):
         netspec.parse({**BLOCKS, "outputs": {"y": {"from": "fc", "labels": [1, 2, 3]}}})
