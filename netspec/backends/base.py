@@ -7,7 +7,8 @@ of an algorithm) is worked out while binding. `Binder` is the function that does
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,12 +27,41 @@ class KernelError(ValueError):
 
 @dataclass(slots=True)
 class Context:
-    """What a kernel may need beyond its arrays; `rng` is set anew before each run."""
+    """What a kernel may need beyond its arrays; `rng` is set anew before each run.
+
+    lanes: threads that may share the work of one kernel; lane: the one that is being bound for.
+    scratch: memory of this executor, by name. prepared: weights in the forms that kernels read them in,
+    shared by all executors of a network; origins: where the arrays that may be prepared are from.
+    """
 
     rng: Any = None
-    threads: int | None = None
+    lanes: int = 1
     precision: str = "high"
-    scratch: dict[tuple[str, int], Array] = field(default_factory=dict)
+    autotune: bool = False
+    lane: int = 0
+    scratch: dict[Hashable, Array] = field(default_factory=dict)
+    prepared: dict[Hashable, Any] = field(default_factory=dict)
+    origins: dict[int, Hashable] = field(default_factory=dict)
+
+    def prepare(self, array: Array, form: Hashable, make: Callable[[], Any]) -> Any:
+        """`make()`, the array in another form; made once for all executors if it holds weights."""
+        origin = self.origins.get(id(array))
+        if origin is None:
+            return make()
+        key = (origin, form)
+        if key not in self.prepared:
+            self.prepared[key] = make()
+        return self.prepared[key]
+
+    @contextmanager
+    def on_lane(self, lane: int) -> Iterator[None]:
+        """What is bound inside runs on one thread, beside other lanes."""
+        before = self.lane, self.lanes
+        self.lane, self.lanes = lane, 1
+        try:
+            yield
+        finally:
+            self.lane, self.lanes = before
 
 
 Binder = Callable[[Any, Sequence[Array], Sequence[Array], Context], Kernel]
@@ -52,6 +82,10 @@ class Backend:
         """`array` on this backend's device."""
         raise NotImplementedError
 
+    def moved_channels(self, array: Array) -> Array:
+        """The view (n, c, *s) of an array (n, *s, c)."""
+        return array.transpose((0, array.ndim - 1, *range(1, array.ndim - 1)))
+
     def to_numpy(self, array: Array) -> Any:
         """A NumPy copy of `array`, safe to keep."""
         raise NotImplementedError
@@ -63,6 +97,15 @@ class Backend:
     def view(self, operation: Operation, array: Array, spec: ArraySpec) -> Array | None:
         """The result of a layout operation as a view of `array`, or None where it needs a copy."""
         raise NotImplementedError
+
+    def default_lanes(self) -> int:
+        """How many threads share a kernel's work where nobody says it."""
+        return 1
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Around every run: whatever the kernels want of the process meanwhile."""
+        yield
 
     def bind(
         self, operation: Operation, inputs: Sequence[Array], outputs: Sequence[Array], context: Context

@@ -292,5 +292,32 @@ class Require(Operation):
     ignore: int | None = None
 
 
+# --- several as one ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One elementwise operation on the running value of a `Fused` step.
+
+    `operands` are its inputs in order: positions among the step's inputs, or RUNNING.
+    """
+
+    operation: Elementwise | Affine
+    operands: tuple[int, ...]
+
+
+RUNNING = -1
+"""The operand of a `Stage` that is the value computed so far."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fused(Operation):
+    """`main` of the first `arity` inputs, then the stages one after the other, in place on its output."""
+
+    main: Operation
+    arity: int
+    stages: tuple[Stage, ...]
+
+
 VIEWS = (Reshape, Transpose, Slice, Broadcast)
 """Operations that a backend may answer with a view of its input instead of a copy."""

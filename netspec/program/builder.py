@@ -46,12 +46,13 @@ class Value:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One operation on numbered values; `label` is the layer it came from."""
+    """One operation on numbered values; `label` is the layer it came from, `absorbed` those fused into it."""
 
     operation: Operation
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
     label: str
+    absorbed: tuple[str, ...] = ()
 
 
 @dataclass

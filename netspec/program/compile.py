@@ -15,7 +15,10 @@ from netspec.program.builder import Builder, Step, Value
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Program:
-    """Steps on numbered values; which of them are inputs, outputs, constants, states and their updates."""
+    """Steps on numbered values; which of them are inputs, outputs, constants, states and their updates.
+
+    `setup` are steps that read nothing but constants and states: they run once, when buffers are made.
+    """
 
     values: tuple[ArraySpec, ...]
     steps: tuple[Step, ...]
@@ -24,6 +27,7 @@ class Program:
     constants: dict[int, Any]
     states: dict[str, int]
     updates: dict[str, int]
+    setup: tuple[Step, ...] = ()
 
 
 def array_spec(tensor: TensorType) -> ArraySpec:

@@ -35,17 +35,15 @@ class Executor:
         self.program = program
         self.backend = backend
         self.context = context
-        planned = planned or plan(program)
-        buffers = [backend.empty(ArraySpec((size,), "uint8")) for size in planned.buffers]
         arrays: dict[int, Array] = {}
-        for value, buffer in planned.placed.items():
-            spec = program.values[value]
-            count = math.prod(spec.shape) * _item_size(spec.dtype)
-            arrays[value] = buffers[buffer][:count].view(spec.dtype).reshape(spec.shape)
         for value, constant in program.constants.items():
             arrays[value] = backend.asarray(constant)
         for key, value in program.states.items():
             arrays[value] = states[key]
+            context.origins[id(arrays[value])] = ("state", key)
+        self._set_up(arrays)
+        planned = planned or plan(program)
+        _place(program, planned, backend, arrays)
         self.kernels: list[tuple[Kernel, str]] = []
         for step in program.steps:
             if step.outputs and step.outputs[0] in planned.views:
@@ -58,9 +56,25 @@ class Executor:
             inputs = [arrays[v] for v in step.inputs]
             outputs = [arrays[v] for v in step.outputs]
             self.kernels.append((backend.bind(step.operation, inputs, outputs, context), step.label))
+        context.origins.clear()  # ids mean nothing once the arrays of the set-up are gone
         self.inputs = {name: arrays[v] for name, v in program.inputs.items()}
         self.outputs = {name: arrays[v] for name, v in program.outputs.items()}
         self.updates = {key: arrays[v] for key, v in program.updates.items()}
+
+    def _set_up(self, arrays: dict[int, Array]) -> None:
+        """Run the steps that depend on weights alone."""
+        program, context = self.program, self.context
+        with self.backend.running():
+            for step in program.setup:
+                inputs = [arrays[v] for v in step.inputs]
+                outputs = [self.backend.empty(program.values[v]) for v in step.outputs]
+                self.backend.bind(step.operation, inputs, outputs, context)()
+                arrays.update(zip(step.outputs, outputs, strict=True))
+                origins = tuple(context.origins.get(id(x)) for x in inputs)
+                if None not in origins:
+                    for value in step.outputs:
+                        form = (step.operation, origins, step.outputs.index(value), program.values[value])
+                        context.origins[id(arrays[value])] = form
 
     def run(self, inputs: Mapping[str, Array], rng: Any = None) -> dict[str, Array]:
         """The outputs of one call, as views of the buffers: copy what is to be kept.
@@ -68,14 +82,30 @@ class Executor:
         Raises `StepError` for a value that a layer refuses.
         """
         self.context.rng = rng
-        for name, target in self.inputs.items():
-            target[...] = inputs[name]
-        for kernel, label in self.kernels:
+        label = ""
+        with self.backend.running():
+            for name, target in self.inputs.items():
+                target[...] = inputs[name]
             try:
-                kernel()
+                for kernel, label in self.kernels:  # noqa: B007 - the label is read if a kernel raises
+                    kernel()
             except KernelError as error:
                 raise StepError(label, str(error)) from None
         return self.outputs
+
+
+def _place(program: Program, planned: Plan, backend: Backend, arrays: dict[int, Array]) -> None:
+    """Arrays of the planned values in buffers of their own, in the layout that was planned."""
+    buffers = [backend.empty(ArraySpec((size,), "uint8")) for size in planned.buffers]
+    for value, buffer in planned.placed.items():
+        spec = program.values[value]
+        count = math.prod(spec.shape) * _item_size(spec.dtype)
+        flat = buffers[buffer][:count].view(spec.dtype)
+        if value in planned.channels_last:
+            n, c, *space = spec.shape
+            arrays[value] = backend.moved_channels(flat.reshape(n, *space, c))
+        else:
+            arrays[value] = flat.reshape(spec.shape)
 
 
 def _item_size(dtype: str) -> int:

@@ -19,12 +19,16 @@ ALIGNMENT = 64
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """buffers: sizes in bytes; placed: value -> buffer; views: value -> the value it is a view of."""
+    """buffers: sizes in bytes; placed: value -> buffer; views: value -> the value it is a view of.
+
+    channels_last: values whose channels lie side by side in memory.
+    """
 
     buffers: tuple[int, ...]
     placed: dict[int, int]
     views: dict[int, int]
     external: int
+    channels_last: frozenset[int] = frozenset()
 
     @property
     def total_bytes(self) -> int:
@@ -37,10 +41,11 @@ def nbytes(spec: ArraySpec) -> int:
     return math.prod(spec.shape) * ITEM_SIZE[spec.dtype]
 
 
-def plan(program: Program) -> Plan:
+def plan(program: Program, channels_last: frozenset[int] = frozenset()) -> Plan:
     """Place every value."""
-    views = _views(program)
+    views = _views(program, channels_last)
     fixed = set(program.constants) | set(program.states.values())
+    fixed.update(value for step in program.setup for value in step.outputs)
     kept = set(program.inputs.values()) | set(program.outputs.values()) | set(program.updates.values())
 
     def root(value: int) -> int:
@@ -84,13 +89,13 @@ def plan(program: Program) -> Plan:
             if value in placed:
                 free.append(placed[value])
     external = sum(nbytes(program.values[v]) for v in fixed)
-    return Plan(tuple(buffers), placed, views, external)
+    return Plan(tuple(buffers), placed, views, external, channels_last)
 
 
-def _views(program: Program) -> dict[int, int]:
+def _views(program: Program, channels_last: frozenset[int]) -> dict[int, int]:
     """Values that are views of others: reshapes only of what lies in row-major order."""
     views: dict[int, int] = {}
-    strided: set[int] = set()
+    strided = {value for value in channels_last if math.prod(program.values[value].shape[2:]) > 1}
     for step in program.steps:
         if not isinstance(step.operation, VIEWS):
             continue

@@ -6,7 +6,7 @@ import logging
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,9 @@ from netspec.layers.tensor import COMPLEX, FLOATS
 from netspec.network import NetworkSpec
 from netspec.program.compile import Program, compile
 from netspec.program.executor import Executor, StepError
+from netspec.program.layout import channels_last
 from netspec.program.memory import Plan, plan
+from netspec.program.optimize import optimize
 from netspec.report.tables import format_bytes
 from netspec.runtime import editing
 from netspec.runtime import weights as state_of
@@ -47,7 +49,8 @@ _PROGRAMS_KEPT = 16
 class _Model:
     """What a network is at one moment; an edit puts a whole new one in its place.
 
-    arrays are by state-dict key; programs by input shapes and outputs, filled as they are needed.
+    arrays are by state-dict key; programs by input shapes and outputs, filled as they are needed;
+    prepared holds weights in the forms that kernels read.
     """
 
     spec: NetworkSpec
@@ -57,6 +60,7 @@ class _Model:
     arrays: dict[str, Any]
     random: tuple[str, ...]
     programs: OrderedDict[Any, _Prepared] = field(default_factory=OrderedDict)
+    prepared: dict[Hashable, Any] = field(default_factory=dict)
 
 
 class Network:
@@ -92,10 +96,6 @@ class Network:
         self.threads, self.batch_size, self.seed = threads, batch_size, seed
         self.training = mode == "train"
         self._backend = open_backend(device)
-        if threads is not None:
-            from netspec.backends.numpy.threads import set_blas_threads
-
-            set_blas_threads(threads)
         shaped = infer(analysis.graph, dtype=self.dtype, training=True) if self.training else analysis.shaped
         if has_errors(shaped.diagnostics):
             raise InputError("the network does not run in this mode and dtype", shaped.diagnostics)
@@ -217,6 +217,7 @@ class Network:
                 arrays={**model.arrays, **ready},
                 random=tuple(n for n in model.random if n not in ready),
                 programs=OrderedDict(),
+                prepared={},
             )
 
     def _need_memory(self, needed: int, what: str) -> None:
@@ -313,7 +314,7 @@ class Network:
                 shaped = infer(model.graph, dtype=self.dtype, training=mode)
                 if has_errors(shaped.diagnostics):
                     raise InputError("the network does not run in this mode", shaped.diagnostics)
-                self._model = replace(model, shaped=shaped, programs=OrderedDict())
+                self._model = replace(model, shaped=shaped, programs=OrderedDict(), prepared={})
                 self.training = mode
         return self
 
@@ -327,7 +328,7 @@ class Network:
         with self._lock:
             arrays = {n: backend.asarray(self._backend.to_numpy(a)) for n, a in self._arrays.items()}
             self._backend, self.device = backend, device
-            self._model = replace(self._model, arrays=arrays, programs=OrderedDict())
+            self._model = replace(self._model, arrays=arrays, programs=OrderedDict(), prepared={})
         return self
 
     # --- running ------------------------------------------------------------------------------------
@@ -387,7 +388,11 @@ class Network:
             executor = prepared.idle.pop() if prepared.idle else None
             if executor is None:
                 self._need_memory(prepared.plan.total_bytes, "the network's activations")
-                context = Context(threads=self.threads, precision=self.precision)
+                context = Context(
+                    lanes=self.threads or self._backend.default_lanes(),
+                    precision=self.precision,
+                    prepared=model.prepared,
+                )
                 executor = Executor(prepared.program, self._backend, model.arrays, context, prepared.plan)
         try:
             found = executor.run(arrays, rng)
@@ -415,8 +420,8 @@ class Network:
             found = [d for d in shaped.diagnostics if d.severity == "error"]
             sizes = ", ".join(f"{n} {list(s)}" for n, s in shapes)
             raise InputError(f"the network does not take {sizes}", found)
-        program = compile(shaped, wanted, training)
-        return _Prepared(program, plan(program))
+        program = optimize(compile(shaped, wanted, training))
+        return _Prepared(program, plan(program, channels_last(program)))
 
     def shaped(self, sizes: Mapping[str, tuple[int, ...]]) -> ShapedGraph:
         """The graph with the types that inputs of these shapes give."""

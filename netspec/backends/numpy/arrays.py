@@ -8,11 +8,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from netspec.backends.base import Array, Context, Kernel
+from netspec.backends.numpy.threads import together
 
 CACHE_ELEMENTS = 1 << 15
 """Elements of one block of a chain of passes: a few arrays of it stay in the second-level cache."""
@@ -21,6 +22,7 @@ SCRATCH_BYTES = 1 << 26
 """Most that one kernel takes for unfolded windows."""
 
 Block = tuple[slice, ...]
+Item = TypeVar("Item")
 
 
 def scratch(context: Context, name: str, shape: Sequence[int], dtype: Any) -> Array:
@@ -30,9 +32,10 @@ def scratch(context: Context, name: str, shape: Sequence[int], dtype: Any) -> Ar
     """
     size = math.prod(shape) * np.dtype(dtype).itemsize
     room = 1 << max(12, (size - 1).bit_length())
-    buffer = context.scratch.get((name, room))
+    key = (name, room, context.lane)
+    buffer = context.scratch.get(key)
     if buffer is None:
-        buffer = context.scratch[name, room] = np.empty(room, np.uint8)
+        buffer = context.scratch[key] = np.empty(room, np.uint8)
     return buffer[:size].view(dtype).reshape(shape)
 
 
@@ -43,7 +46,7 @@ def padded(
 
     The border is made once: kernels with the same geometry share the array.
     """
-    key = (f"padded {tuple(shape)} {tuple(padding)} {np.dtype(dtype)}", 0)
+    key = ("padded", tuple(shape), tuple(padding), np.dtype(dtype), context.lane)
     buffer = context.scratch.get(key)
     if buffer is None:
         sizes = [size + before + after for size, (before, after) in zip(shape, padding, strict=True)]
@@ -91,6 +94,48 @@ def sequence(*parts: Iterable[Callable[[], Any]]) -> Kernel:
             step()
 
     return run
+
+
+SPREAD_ELEMENTS = 1 << 14
+"""Work on fewer elements than this is done before a second thread has woken up."""
+
+
+def spread(
+    context: Context, items: Sequence[Item], make: Callable[[Item], Iterable[Kernel]], elements: int
+) -> list[Kernel]:
+    """The steps that `make` gives for each item, the items shared out over the context's lanes.
+
+    `make` is called for one lane at a time, so that its scratch memory is that lane's own. `elements`
+    says how much there is to do. Steps of different items must not write what others read.
+    """
+    lanes = min(context.lanes, len(items)) if elements >= SPREAD_ELEMENTS else 1
+    if lanes <= 1:
+        return [step for item in items for step in make(item)]
+    tasks = []
+    for lane in range(lanes):
+        part = items[len(items) * lane // lanes : len(items) * (lane + 1) // lanes]
+        with context.on_lane(lane):
+            tasks.append(sequence(*(make(item) for item in part)))
+    return [together(tasks)]
+
+
+def zeros(context: Context, shape: Sequence[int], dtype: Any) -> Array:
+    """An array of zeros that nobody writes to."""
+    size = math.prod(shape)
+    key = ("zeros", np.dtype(dtype))
+    buffer = context.scratch.get(key)
+    if buffer is None or buffer.size < size:
+        buffer = context.scratch[key] = np.zeros(max(size, CACHE_ELEMENTS), dtype)
+    return buffer[:size].reshape(shape)
+
+
+def memory_order(array: Array) -> tuple[int, ...]:
+    """The axes from the longest stride to the shortest; axes of size 1 stay where they are."""
+    order = sorted(
+        range(array.ndim), key=lambda axis: -abs(array.strides[axis]) if array.shape[axis] > 1 else 0
+    )
+    moving = [axis for axis in order if array.shape[axis] > 1]
+    return tuple(moving.pop(0) if array.shape[axis] > 1 else axis for axis in range(array.ndim))
 
 
 def blocks(shape: Sequence[int], limit: int, keep: Sequence[int] = ()) -> list[Block]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,9 +24,11 @@ from netspec.backends.numpy import (  # each import registers its kernels
     reduction,  # noqa: F401
     resize,  # noqa: F401
 )
-from netspec.backends.numpy.arrays import scratch
-from netspec.backends.numpy.registry import EXACT, KERNELS
-from netspec.operations import ArraySpec, Operation
+from netspec.backends.numpy.arrays import scratch, sequence
+from netspec.backends.numpy.finish import finisher
+from netspec.backends.numpy.registry import EXACT, FINISHES, KERNELS
+from netspec.backends.numpy.threads import default_lanes, single_threaded_blas
+from netspec.operations import ArraySpec, Fused, Operation
 
 GROUPS = Path("/sys/fs/cgroup")
 MEMORY = Path("/proc/meminfo")
@@ -62,18 +65,32 @@ class NumpyBackend(Backend):
         self, operation: Operation, inputs: Sequence[Array], outputs: Sequence[Array], context: Context
     ) -> Kernel:
         """The kernel of `operation`; floating point exceptions give inf and NaN without a word."""
-        bind = self.kernels[type(operation)]
         with np.errstate(all="ignore"):
+            if isinstance(operation, Fused):
+                return _fused(operation, inputs, outputs, context)
+            bind = self.kernels[type(operation)]
             if type(operation) in EXACT:
-                kernel = bind(operation, inputs, outputs, context)
-            else:
-                kernel = _with_single_precision(bind, operation, inputs, outputs, context)
+                return bind(operation, inputs, outputs, context)
+            return _with_single_precision(bind, operation, inputs, outputs, context)
 
-        def run() -> None:
-            with np.errstate(all="ignore"):
-                kernel()
+    def default_lanes(self) -> int:
+        """The processors that this process may use."""
+        return default_lanes()
 
-        return run
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """One BLAS thread for each of ours; floating point exceptions give inf and NaN without a word."""
+        with np.errstate(all="ignore"), single_threaded_blas():
+            yield
+
+
+def _fused(operation: Fused, inputs: Sequence[Array], outputs: Sequence[Array], context: Context) -> Kernel:
+    """The main operation, which finishes its regions itself or has all of them finished afterwards."""
+    main, bind = operation.main, KERNELS[type(operation.main)]
+    finish = finisher(operation.stages, inputs, outputs[0], context)
+    if type(main) in FINISHES:
+        return bind(main, inputs[: operation.arity], outputs, context, finish)  # type: ignore[call-arg]
+    return sequence([bind(main, inputs[: operation.arity], outputs, context)], finish(()))
 
 
 def _with_single_precision(

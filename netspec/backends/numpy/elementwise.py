@@ -15,7 +15,18 @@ from typing import Any
 import numpy as np
 
 from netspec.backends.base import Array, Context, Kernel, KernelError
-from netspec.backends.numpy.arrays import CACHE_ELEMENTS, blocks, extent, scratch, sequence
+from netspec.backends.numpy.arrays import (
+    CACHE_ELEMENTS,
+    Block,
+    blocks,
+    extent,
+    memory_order,
+    scratch,
+    sequence,
+    spread,
+    zeros,
+)
+from netspec.backends.numpy.finish import Finish
 from netspec.backends.numpy.registry import kernel
 from netspec.operations import Affine, Elementwise
 
@@ -50,20 +61,23 @@ def function(
     return register
 
 
-@kernel(Elementwise)
+@kernel(Elementwise, finishes=True)
 def elementwise(
-    op: Elementwise, inputs: Sequence[Array], outputs: Sequence[Array], context: Context
+    op: Elementwise,
+    inputs: Sequence[Array],
+    outputs: Sequence[Array],
+    context: Context,
+    finish: Finish | None = None,
 ) -> Kernel:
-    """Runs the function block by block."""
+    """Runs the function block by block, in the order that the output lies in memory."""
     (out,) = outputs
     entry = TABLE[op.function]
     constants = [_constant(value, _constant_dtype(op, inputs, out)) for value in op.constants]
     arrays = [np.broadcast_to(x, out.shape) if x.shape != out.shape else x for x in inputs]
-    if out.flags.c_contiguous and all(x.flags.c_contiguous for x in arrays):
-        arrays, out = [x.reshape(-1) for x in arrays], out.reshape(-1)
-    steps: list[Kernel] = []
-    for block in blocks(out.shape, CACHE_ELEMENTS):
+
+    def make(block: Block, arrays: Sequence[Array], out: Array) -> list[Kernel]:
         shape = extent(block)
+        steps: list[Kernel] = []
         values: list[Array] = []
         for number, x in enumerate(arrays):
             value = x[block]
@@ -73,8 +87,37 @@ def elementwise(
             values.append(value)
         temporaries = [scratch(context, f"number{i}", shape, out.dtype) for i in range(entry.numbers)]
         temporaries += [scratch(context, f"mask{i}", shape, np.bool_) for i in range(entry.masks)]
+        if op.function == "relu":
+            values.append(zeros(context, shape, out.dtype))
         steps.append(partial(entry.body, out[block], values, constants, temporaries))
-    return sequence(steps)
+        return steps
+
+    return sequence(_by_block(arrays, out, context, make, finish))
+
+
+def _by_block(
+    arrays: Sequence[Array],
+    out: Array,
+    context: Context,
+    make: Callable[[Block, Sequence[Array], Array], list[Kernel]],
+    finish: Finish | None,
+) -> list[Kernel]:
+    """The steps of `make` for blocks of arrays as large as `out`, spread over the lanes."""
+    order, back = memory_order(out), None
+    if order != tuple(range(out.ndim)):
+        back = np.argsort(order)
+        arrays, out = [x.transpose(order) for x in arrays], out.transpose(order)
+    if finish is None and out.flags.c_contiguous and all(x.flags.c_contiguous for x in arrays):
+        arrays, out = [x.reshape(-1) for x in arrays], out.reshape(-1)
+
+    def steps(block: Block) -> list[Kernel]:
+        made = make(block, arrays, out)
+        if finish is None:
+            return made
+        whole = (*block, *(slice(None) for _ in range(out.ndim - len(block))))
+        return made + finish(whole if back is None else tuple(whole[axis] for axis in back))
+
+    return spread(context, blocks(out.shape, CACHE_ELEMENTS), steps, out.size)
 
 
 def _keeps_complex(op: Elementwise, x: Array) -> bool:
@@ -99,20 +142,30 @@ def _constant(value: Any, dtype: Any) -> Any:
     return dtype.type(value)
 
 
-@kernel(Affine)
-def affine(op: Affine, inputs: Sequence[Array], outputs: Sequence[Array], context: Context) -> Kernel:
+@kernel(Affine, finishes=True)
+def affine(
+    op: Affine,
+    inputs: Sequence[Array],
+    outputs: Sequence[Array],
+    context: Context,
+    finish: Finish | None = None,
+) -> Kernel:
     """Two passes over each block."""
     x, scale, shift = inputs
     (out,) = outputs
     axis = op.axis % x.ndim
     shape = [1] * axis + [-1] + [1] * (x.ndim - axis - 1)
-    scale, shift = (np.broadcast_to(array.reshape(shape), out.shape) for array in (scale, shift))
-    steps: list[Kernel] = []
-    for block in blocks(out.shape, CACHE_ELEMENTS):
+    arrays = [x, *(np.broadcast_to(array.reshape(shape), out.shape) for array in (scale, shift))]
+
+    def make(block: Block, arrays: Sequence[Array], out: Array) -> list[Kernel]:
+        x, scale, shift = arrays
         part = out[block]
-        steps.append(partial(np.multiply, x[block], scale[block], part))
-        steps.append(partial(np.add, part, shift[block], part))
-    return sequence(steps)
+        return [
+            partial(np.multiply, x[block], scale[block], part),
+            partial(np.add, part, shift[block], part),
+        ]
+
+    return sequence(_by_block(arrays, out, context, make, finish))
 
 
 # --- one ufunc --------------------------------------------------------------------------------------
@@ -222,11 +275,10 @@ def _pow(out: Any, inputs: Arrays, constants: Arrays, temporaries: Arrays) -> No
 # --- functions of one array -------------------------------------------------------------------------
 
 
-@function("relu", numbers=1)
+@function("relu")
 def _relu(out: Any, inputs: Arrays, constants: Arrays, temporaries: Arrays) -> None:
-    (zeros,) = temporaries
-    zeros.fill(0)  # NumPy's maximum of two arrays is five times as fast as with a scalar
-    np.maximum(inputs[0], zeros, out=out)
+    x, zero = inputs  # NumPy's maximum of two arrays is five times as fast as with a scalar
+    np.maximum(x, zero, out=out)
 
 
 def _where_positive(out: Any, x: Any, slope: Any, t: Any, mask: Any) -> None:

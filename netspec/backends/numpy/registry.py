@@ -14,7 +14,13 @@ EXACT: set[type[Operation]] = set()
 """Operations that only move or convert values: they handle float16 as it is."""
 
 
-def kernel(operation: type[Operation], *, exact: bool = False) -> Callable[[Binder], Binder]:
+FINISHES: set[type[Operation]] = set()
+"""Operations whose binder takes `finish`, the stages that follow, and calls it for each region it has made."""
+
+
+def kernel(
+    operation: type[Operation], *, exact: bool = False, finishes: bool = False
+) -> Callable[[Binder], Binder]:
     """Register the decorated binder for `operation`.
 
     Others than `exact` ones never see float16: the backend hands them float32 copies instead.
@@ -24,6 +30,8 @@ def kernel(operation: type[Operation], *, exact: bool = False) -> Callable[[Bind
         KERNELS[operation] = binder
         if exact:
             EXACT.add(operation)
+        if finishes:
+            FINISHES.add(operation)
         return binder
 
     return register

@@ -21,19 +21,37 @@ def scattered(array: Any) -> Any:
     return view
 
 
+def channels_last(array: Any) -> Any:
+    """The same values with axis 1 last in memory."""
+    if array.ndim < 3:
+        return np.array(array)
+    return np.moveaxis(np.ascontiguousarray(np.moveaxis(array, 1, -1)), -1, 1)
+
+
 def run(
-    operation: Operation, inputs: list[Any], *specs: tuple[tuple[int, ...], Any], messy: bool = False
+    operation: Operation,
+    inputs: list[Any],
+    *specs: tuple[tuple[int, ...], Any],
+    messy: bool = False,
+    last: bool = False,
+    lanes: int = 1,
+    precision: str = "highest",
 ) -> Any:
-    """The operation's outputs; bound to other values first, so that nothing can be baked in."""
+    """The operation's outputs; bound to other values first, so that nothing can be baked in.
+
+    messy: no array is contiguous; last: channels lie side by side in memory.
+    """
     real = [np.asarray(x) for x in inputs]
-    change = scattered if messy else np.array
+    change = scattered if messy else channels_last if last else np.array
     bound = [change(x if x.dtype.kind in "iub" else np.ones_like(x)) for x in real]
     outputs = [change(np.full(shape, 7, dtype)) for shape, dtype in specs]
-    kernel = BACKEND.bind(operation, bound, outputs, Context(rng=np.random.default_rng(0)))
-    kernel()
-    for place, x in zip(bound, real, strict=True):
-        place[...] = x
-    kernel()
+    context = Context(rng=np.random.default_rng(0), lanes=lanes, precision=precision)
+    kernel = BACKEND.bind(operation, bound, outputs, context)
+    with BACKEND.running():
+        kernel()
+        for place, x in zip(bound, real, strict=True):
+            place[...] = x
+        kernel()
     for place, x in zip(bound, real, strict=True):
         np.testing.assert_array_equal(place, x)  # inputs are only read
     return outputs[0] if len(outputs) == 1 else outputs
