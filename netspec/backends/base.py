@@ -43,16 +43,6 @@ class Context:
     prepared: dict[Hashable, Any] = field(default_factory=dict)
     origins: dict[int, Hashable] = field(default_factory=dict)
 
-    def prepare(self, array: Array, form: Hashable, make: Callable[[], Any]) -> Any:
-        """`make()`, the array in another form; made once for all executors if it holds weights."""
-        origin = self.origins.get(id(array))
-        if origin is None:
-            return make()
-        key = (origin, form)
-        if key not in self.prepared:
-            self.prepared[key] = make()
-        return self.prepared[key]
-
     @contextmanager
     def on_lane(self, lane: int) -> Iterator[None]:
         """What is bound inside runs on one thread, beside other lanes."""

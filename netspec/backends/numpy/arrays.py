@@ -6,7 +6,7 @@ Scratch belongs to the context and is shared by all its kernels, which run one a
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
@@ -61,6 +61,26 @@ def viewed(array: Array, shape: Sequence[int]) -> Array | None:
     if array.flags.c_contiguous or array.size == 0 or np.may_share_memory(result, array):
         return result
     return None
+
+
+def prepared(
+    context: Context, weight: Array, form: Hashable, shape: Sequence[int], fill: Callable[[Array], Any]
+) -> tuple[Array, list[Kernel]]:
+    """`weight` in the form that a kernel reads, written by `fill`, and the steps that refresh it.
+
+    Fixed weights are brought into a form once for all executors of a network and need no refreshing.
+    """
+    origin = context.origins.get(id(weight))
+    if origin is None:
+        array = np.empty(shape, weight.dtype)
+        fill(array)
+        return array, [partial(fill, array)]
+    key = (origin, form)
+    if key not in context.prepared:
+        array = np.empty(shape, weight.dtype)
+        fill(array)
+        context.prepared[key] = array
+    return context.prepared[key], []
 
 
 def compact(
