@@ -55,6 +55,25 @@ def padded(
     return buffer, buffer[inside]
 
 
+def bordered(context: Context, source: Array, spans: Sequence[tuple[int, int]]) -> tuple[Array, list[Kernel]]:
+    """Places first to last of each spatial axis of source (b, *s, c), zeros where there are none.
+
+    The result has channels side by side; it is `source` itself where that has them and nothing lies outside.
+    """
+    cut, borders = [], []
+    for (first, last), size in zip(spans, source.shape[1:-1], strict=True):
+        start, stop = min(max(first, 0), size), min(max(last, 0), size)
+        cut.append(slice(start, max(start, stop)))
+        inside = max(0, stop - start)
+        before = min(max(0, -first), last - first - inside)
+        borders.append((before, last - first - inside - before))
+    part = source[(slice(None), *cut)]
+    if not any(map(any, borders)) and part.strides[-1] == part.itemsize:
+        return part, []
+    buffer, inside_view = padded(context, part.shape, ((0, 0), *borders, (0, 0)), part.dtype)
+    return buffer, [partial(np.copyto, inside_view, part)]
+
+
 def viewed(array: Array, shape: Sequence[int]) -> Array | None:
     """`array` reshaped without a copy, or None."""
     result = array.reshape(shape)

@@ -1,6 +1,6 @@
 """Convolution and transposed convolution as matrix products over unfolded windows.
 
-The algorithm is chosen for the shape when the kernel is bound (`_choose`). Axis letters: n images,
+The form is chosen for the shape when the kernel is bound (`candidates`). Axis letters: n images,
 g groups, c input channels of a group, o output channels of a group, k kernel taps, p output places.
 """
 
@@ -12,12 +12,10 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 import numpy as np
-from numpy.lib.stride_tricks import as_strided
 
 from netspec.backends.base import Array, Context, Kernel
 from netspec.backends.numpy.arrays import (
     CACHE_ELEMENTS,
-    SCRATCH_BYTES,
     blocks,
     collected,
     compact,
@@ -29,60 +27,72 @@ from netspec.backends.numpy.arrays import (
     tap,
     viewed,
 )
+from netspec.backends.numpy.costs import unfolded_cost, winograd_cost
+from netspec.backends.numpy.finish import Finish, nothing
+from netspec.backends.numpy.planes import pointwise_planes, unfolded_planes, unfolded_rows
 from netspec.backends.numpy.registry import kernel
+from netspec.backends.numpy.unfold import unfolded
+from netspec.backends.numpy.winograd import tiling, winograd
 from netspec.operations import Convolution, TransposedConvolution
 
 UNFOLD_BYTES = 1 << 20
-"""Unfolded windows of one block: small enough to be read by the product while still in the cache."""
+"""Contributions of one block of a transposed convolution."""
 
-MERGE_PLACES = 512
-"""Below this many output places an image, the images of a batch share one product."""
+FEW_CHANNELS = 16
+"""Below this a run of channels is too short to gather."""
 
-Algorithm = Callable[[Convolution, Array, Array, "Array | None", Array, Context], list[Kernel]]
+Algorithm = Callable[[Convolution, Array, Array, "Array | None", Array, Context, Finish], list[Kernel]]
 
 
-@kernel(Convolution)
+@kernel(Convolution, finishes=True)
 def convolution(
-    op: Convolution, inputs: Sequence[Array], outputs: Sequence[Array], context: Context
+    op: Convolution,
+    inputs: Sequence[Array],
+    outputs: Sequence[Array],
+    context: Context,
+    finish: Finish | None = None,
 ) -> Kernel:
     """x (n, g*c, *s), weight (g*o, c, *k), [bias (g*o,)] -> (n, g*o, *s')."""
     x, weight, *bias = inputs
     (out,) = outputs
     if out.size == 0:
         return sequence()
-    weight, before = compact(context, "weight", weight)
-    after: list[Kernel] = []
-    if viewed(out[0], (out.shape[1], -1)) is None:
-        out, after = collected(context, "out", out)
-    algorithm = _choose(op, x.shape, weight.shape, out.shape)
-    return sequence(before, algorithm(op, x, weight, bias[0] if bias else None, out, context), after)
-
-
-def _choose(op: Convolution, x: tuple[int, ...], weight: tuple[int, ...], out: tuple[int, ...]) -> Algorithm:
-    """The algorithm for these shapes."""
-    places = math.prod(out[2:])
-    if weight[1] == 1 and op.groups > 1:
-        return _depthwise
-    if math.prod(weight[2:]) == 1 and not any(map(any, op.padding)) and (out[0] == 1 or places >= 64):
-        return _pointwise
-    return _unfolded
-
-
-def _pointwise(
-    op: Convolution, x: Array, weight: Array, bias: Array | None, out: Array, context: Context
-) -> list[Kernel]:
-    """Kernel size 1 without padding: one product an image and group, nothing unfolded."""
-    n, groups, places = len(x), op.groups, math.prod(out.shape[2:])
-    x = x[(..., *(slice(None, None, stride) for stride in op.stride))]
-    w = weight.reshape(groups, -1, weight.shape[1])  # (o_all, c, 1..) -> (g, o, c)
     steps: list[Kernel] = []
-    for image in range(n):
-        source, load = compact(context, "x", x[image], (groups, -1, places))  # (g, c, p)
-        target = reshaped(out[image], (groups, -1, places))  # (g, o, p)
-        steps += [*load, partial(np.matmul, w, source, target)]
-        if bias is not None:
-            steps.append(partial(np.add, target, bias.reshape(groups, -1, 1), target))
-    return steps
+    target, after = out, []
+    if not (_is_last(x) or _is_last(out)):
+        weight, steps = compact(context, "weight", weight)
+        if viewed(out[0], (out.shape[1], -1)) is None:
+            target, after = collected(context, "out", out)
+    form = candidates(op, x, weight, target, context)[0]
+    if after:
+        done = form(op, x, weight, bias[0] if bias else None, target, context, nothing)
+        return sequence(steps, done, after, (finish or nothing)(()))
+    return sequence(steps, form(op, x, weight, bias[0] if bias else None, out, context, finish or nothing))
+
+
+def _is_last(array: Array) -> bool:
+    """Whether the channels lie side by side."""
+    return array.ndim > 2 and array.shape[1] > 1 and array.strides[1] == array.itemsize
+
+
+def candidates(op: Convolution, x: Array, weight: Array, out: Array, context: Context) -> list[Algorithm]:
+    """The algorithms for these arrays, the one that should be fastest first."""
+    if op.groups > 1 and weight.shape[1] == 1:
+        return [depthwise_last]
+    if not (_is_last(x) or _is_last(out)):
+        places = math.prod(out.shape[2:])
+        plain = math.prod(weight.shape[2:]) == 1 and not any(map(any, op.padding))
+        return [pointwise_planes if plain and (len(out) == 1 or places >= 64) else unfolded_planes]
+    if weight.shape[1] < FEW_CHANNELS and op.groups == 1 and not _is_last(x):
+        return [unfolded_rows]
+    costs: list[tuple[float, Algorithm]] = [(unfolded_cost(op, weight.shape, out.shape), unfolded)]
+    if context.precision != "highest" and x.dtype == np.float32:
+        for outputs in (2, 4):
+            how = tiling(op, weight.shape, out.shape, outputs)
+            if how is not None:
+                cost = winograd_cost(how, weight.shape, out.shape)
+                costs.append((cost, partial(winograd, how=how)))
+    return [algorithm for _, algorithm in sorted(costs, key=lambda pair: pair[0])]
 
 
 def _depthwise(
@@ -125,78 +135,12 @@ def _depthwise(
     return steps
 
 
-def _unfolded(
-    op: Convolution, x: Array, weight: Array, bias: Array | None, out: Array, context: Context
+def depthwise_last(
+    op: Convolution, x: Array, weight: Array, bias: Array | None, out: Array, context: Context, finish: Finish
 ) -> list[Kernel]:
-    """im2col in blocks, each multiplied while it is in the cache.
-
-    Large images are cut into output rows; small ones are put side by side in one product.
-    """
-    groups, kernel_size, size = op.groups, weight.shape[2:], out.shape[2:]
-    places, depth = math.prod(size), weight.shape[1] * math.prod(kernel_size)
-    w = weight.reshape(groups, -1, depth)  # (g, o, c*k)
-    row_bytes = groups * depth * x.itemsize
-    merged = 1
-    if places < MERGE_PLACES:
-        merged = max(1, min(len(x), 4 * UNFOLD_BYTES // max(1, row_bytes * places)))
-    limit = max(64, min(UNFOLD_BYTES * 4, SCRATCH_BYTES) // max(1, row_bytes))
-    shift = None if bias is None else bias.reshape(groups, -1, 1)
-    steps: list[Kernel] = []
-    for first in range(0, len(x), merged):
-        images = x[first : first + merged]
-        if any(map(any, op.padding)):
-            buffer, inside = padded(context, images.shape, ((0, 0), (0, 0), *op.padding), x.dtype)
-            steps.append(partial(np.copyto, inside, images))
-            images = buffer
-        windows = _windows(op, images, kernel_size, size)  # (g, c, *k, b, *s')
-        target = out[first : first + merged]
-        if merged > 1:
-            steps += _merged_product(w, windows, target, shift, context)
-            continue
-        flat = reshaped(target[0], (groups, -1, places))  # (g, o, p)
-        start = 0
-        for block in blocks(size, limit):
-            part = windows[(..., 0, *block)]  # (g, c, *k, *block)
-            columns = scratch(context, "columns", part.shape, x.dtype)
-            stop = start + math.prod(extent(block))
-            result = flat[:, :, start:stop]
-            matrix = columns.reshape(groups, depth, stop - start)  # (g, c*k, p of the block)
-            steps += [partial(np.copyto, columns, part), partial(np.matmul, w, matrix, result)]
-            if shift is not None:
-                steps.append(partial(np.add, result, shift, result))
-            start = stop
-    return steps
-
-
-def _merged_product(
-    w: Array, windows: Array, target: Array, shift: Array | None, context: Context
-) -> list[Kernel]:
-    """The windows of several images (g, c, *k, b, *s') through one product into target (b, g*o, *s')."""
-    groups, features, depth = w.shape
-    count, places = len(target), math.prod(target.shape[2:])
-    columns = scratch(context, "columns", windows.shape, w.dtype)
-    matrix = columns.reshape(groups, depth, count * places)  # (g, c*k, b*p)
-    product = scratch(context, "product", (groups, features, count * places), w.dtype)
-    swapped = product.reshape(groups, features, count, places).transpose(2, 0, 1, 3)  # (b, g, o, p)
-    result = reshaped(target, (count, groups, features, places))
-    steps = [partial(np.copyto, columns, windows), partial(np.matmul, w, matrix, product)]
-    if shift is None:
-        return [*steps, partial(np.copyto, result, swapped)]
-    return [*steps, partial(np.add, swapped, shift, result)]
-
-
-def _windows(op: Convolution, x: Array, kernel_size: Sequence[int], size: Sequence[int]) -> Array:
-    """A view of padded x (b, g*c, *s) as (g, c, *k, b, *s')."""
-    image, channel, *steps = x.strides
-    per_group = x.shape[1] // op.groups
-    taps = [step * dilation for step, dilation in zip(steps, op.dilation, strict=True)]
-    moves = [step * stride for step, stride in zip(steps, op.stride, strict=True)]
-    return as_strided(
-        x,
-        (op.groups, per_group, *kernel_size, len(x), *size),
-        (channel * per_group, channel, *taps, image, *moves),
-        writeable=False,
-    )
+    """Placeholder until depthwise.py is in: the contiguous form on a copy."""
+    target, after = collected(context, "out", out)
+    return [*_depthwise(op, x, weight, bias, target, context), *after, *finish(())]
 
 
 @kernel(TransposedConvolution)
