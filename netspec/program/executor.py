@@ -106,6 +106,17 @@ def _place(program: Program, planned: Plan, backend: Backend, arrays: dict[int, 
             arrays[value] = backend.moved_channels(flat.reshape(n, *space, c))
         else:
             arrays[value] = flat.reshape(spec.shape)
+    for value in planned.parts:
+        _inside(value, planned, arrays)
+
+
+def _inside(value: int, planned: Plan, arrays: dict[int, Array]) -> Array:
+    """The array of a value that is a part of another one."""
+    if value not in arrays:
+        part = planned.parts[value]
+        whole = _inside(part.whole, planned, arrays)
+        arrays[value] = whole[(*(slice(None),) * part.axis, slice(part.start, part.stop))]
+    return arrays[value]
 
 
 def _item_size(dtype: str) -> int:
