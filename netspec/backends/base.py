@@ -8,7 +8,7 @@ of an algorithm) is worked out while binding. `Binder` is the function that does
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -29,6 +29,7 @@ class KernelError(ValueError):
 class Context:
     """What a kernel may need beyond its arrays; `rng` is set anew before each run.
 
+    autotune: forms are measured, not estimated; jit: compiled kernels where there are any.
     lanes: threads that may share the work of one kernel; lane: the one that is being bound for.
     scratch: memory of this executor, by name. prepared: weights in the forms that kernels read them in,
     shared by all executors of a network; origins: where the arrays that may be prepared are from.
@@ -38,6 +39,7 @@ class Context:
     lanes: int = 1
     precision: str = "high"
     autotune: bool = False
+    jit: bool = False
     lane: int = 0
     scratch: dict[Hashable, Array] = field(default_factory=dict)
     prepared: dict[Hashable, Any] = field(default_factory=dict)
@@ -92,10 +94,9 @@ class Backend:
         """How many threads share a kernel's work where nobody says it."""
         return 1
 
-    @contextmanager
-    def running(self) -> Iterator[None]:
+    def running(self) -> AbstractContextManager[None]:
         """Around every run: whatever the kernels want of the process meanwhile."""
-        yield
+        return nullcontext()
 
     def bind(
         self, operation: Operation, inputs: Sequence[Array], outputs: Sequence[Array], context: Context

@@ -38,20 +38,18 @@ def by_name(graph: Graph, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dic
 
 
 def check_arrays(graph: Graph, given: Mapping[str, Any], needed: Sequence[str], dtype: str) -> dict[str, Any]:
-    """The needed inputs as arrays of the right dtype; ranks, fixed sizes and shared symbols checked."""
+    """The needed inputs as arrays of the right dtype; their sizes are checked by `check_sizes`."""
     missing = [name for name in needed if name not in given]
     if missing:
         raise InputError(
             f"input{'s' * (len(missing) > 1)} {', '.join(missing)} {'are' if len(missing) > 1 else 'is'} missing: "
             + "; ".join(f"{n} has shape {_declared(graph.inputs[n])}" for n in missing)
         )
-    arrays = {name: _array(name, given[name], graph.inputs[name], dtype) for name in needed}
-    check_sizes(graph, {name: tuple(array.shape) for name, array in arrays.items()})
-    return arrays
+    return {name: _array(name, given[name], graph.inputs[name], dtype) for name in needed}
 
 
 def check_sizes(graph: Graph, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, int]:
-    """The value of every symbol; raises `InputError` where shapes do not fit the declared ones."""
+    """The value of every symbol; raises `InputError` where ranks, fixed sizes or symbols do not fit."""
     symbols: dict[str, tuple[int, str]] = {}
     for name, shape in shapes.items():
         spec = graph.inputs[name]
@@ -90,6 +88,8 @@ def _array(name: str, value: Any, spec: InputSpec | None, dtype: str) -> Any:
     import numpy as np
 
     assert spec is not None
+    if type(value) is np.ndarray and value.dtype == spec.dtype == dtype:  # the common case, first
+        return value
     if not hasattr(value, "__array_interface__") and not hasattr(value, "__cuda_array_interface__"):
         try:
             value = np.asarray(value)

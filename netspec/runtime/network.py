@@ -37,7 +37,7 @@ from netspec.report.tables import format_bytes
 from netspec.runtime import editing
 from netspec.runtime import weights as state_of
 from netspec.runtime.bound import BoundLayer
-from netspec.runtime.inputs import by_name, check_arrays
+from netspec.runtime.inputs import by_name, check_arrays, check_sizes
 
 log = logging.getLogger("netspec")
 
@@ -50,7 +50,7 @@ class _Model:
     """What a network is at one moment; an edit puts a whole new one in its place.
 
     arrays are by state-dict key; programs by input shapes and outputs, filled as they are needed;
-    prepared holds weights in the forms that kernels read.
+    prepared holds weights in the forms that kernels read; needed, the inputs of the tensors asked for.
     """
 
     spec: NetworkSpec
@@ -61,6 +61,7 @@ class _Model:
     random: tuple[str, ...]
     programs: OrderedDict[Any, _Prepared] = field(default_factory=OrderedDict)
     prepared: dict[Hashable, Any] = field(default_factory=dict)
+    needed: dict[tuple[tuple[str, TensorRef], ...], tuple[str, ...]] = field(default_factory=dict)
 
 
 class Network:
@@ -363,22 +364,29 @@ class Network:
     def compute(self, inputs: Mapping[str, Any], wanted: Mapping[str, TensorRef]) -> dict[str, Any]:
         """The wanted tensors by name: `run` once names are resolved by `wanted`."""
         model, training = self._model, self.training
-        given = by_name(model.graph, [dict(inputs)], {})
-        _, needed = select(model.graph, wanted)
+        given = by_name(model.graph, (inputs,), {})
+        asked = tuple(wanted.items())
+        needed = model.needed.get(asked)
+        if needed is None:
+            if len(model.needed) >= _PROGRAMS_KEPT:
+                model.needed.clear()
+            needed = model.needed[asked] = tuple(select(model.graph, wanted)[1])
         arrays = check_arrays(model.graph, given, needed, self.dtype)
         if not training:
-            return self._run(model, arrays, wanted, None)
+            return self._run(model, arrays, asked, None)
         with self._lock:
-            return self._run(model, arrays, wanted, self._generator())
+            return self._run(model, arrays, asked, self._generator())
 
     def _run(
-        self, model: _Model, arrays: dict[str, Any], wanted: Mapping[str, TensorRef], rng: Any
+        self, model: _Model, arrays: dict[str, Any], asked: tuple[tuple[str, TensorRef], ...], rng: Any
     ) -> dict[str, Any]:
-        shapes = tuple((n, tuple(a.shape)) for n, a in arrays.items())
-        key = (shapes, tuple(wanted.items()))
+        shapes = tuple((n, a.shape) for n, a in arrays.items())
+        key = (shapes, asked)
         with self._lock:
             prepared = model.programs.get(key)
             if prepared is None:
+                check_sizes(model.graph, dict(shapes))
+                wanted = dict(asked)
                 prepared = model.programs[key] = self._prepare(
                     model, shapes, wanted, training=rng is not None
                 )

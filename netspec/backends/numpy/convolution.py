@@ -63,11 +63,42 @@ def convolution(
         weight, steps = compact(context, "weight", weight)
         if viewed(out[0], (out.shape[1], -1)) is None:
             target, after = collected(context, "out", out)
-    form = candidates(op, x, weight, target, context)[0]
+    form = _chosen(op, x, weight, target, context)
     if after:
         done = form(op, x, weight, bias[0] if bias else None, target, context, nothing)
         return sequence(steps, done, after, (finish or nothing)(()))
     return sequence(steps, form(op, x, weight, bias[0] if bias else None, out, context, finish or nothing))
+
+
+def _chosen(op: Convolution, x: Array, weight: Array, out: Array, context: Context) -> Algorithm:
+    """The form for these arrays: by the cost model, or by measurement if the context says so."""
+    forms = candidates(op, x, weight, out, context)
+    if not context.autotune or len(forms) == 1:
+        return forms[0]
+    from netspec.backends.numpy import tuning
+
+    rng = np.random.default_rng(0)
+    source, target, filters = (np.empty_like(array) for array in (x, out, weight))
+    for array in (source, filters):
+        array[...] = rng.standard_normal(array.shape)  # no subnormal numbers, which are slow
+
+    def bound(form: Algorithm) -> Kernel:
+        trial = Context(lanes=context.lanes, precision=context.precision, jit=context.jit)
+        trial.origins[id(filters)] = "trial"
+        return sequence(form(op, source, filters, None, target, trial, nothing))
+
+    layout = [array.strides[1] == array.itemsize for array in (x, out)]
+    key = (
+        f"{op} {x.shape} {weight.shape} {x.dtype} {layout} {context.lanes} {context.precision} {context.jit}"
+    )
+    return forms[tuning.fastest(key, [(_name(form), partial(bound, form)) for form in forms])]
+
+
+def _name(form: Algorithm) -> str:
+    """A form's name in the file of measured choices."""
+    if isinstance(form, partial):
+        return f"{form.func.__name__} {form.keywords['how'].outputs}"
+    return form.__name__  # type: ignore[attr-defined]
 
 
 def _is_last(array: Array) -> bool:

@@ -165,7 +165,15 @@ def unfolded_rows(
     kernel_size, size = weight.shape[2:], out.shape[2:]
     depth = math.prod(weight.shape[1:])
     features, total = out.shape[1], math.prod(size)
-    weights, refresh = prepared(context, weight, "rows", (depth, features), partial(_as_rows, weight))
+    origin = None if bias is None else context.origins.get(id(bias))
+    inner = bias is not None and origin is not None  # the bias as one more row of weights
+    weights, refresh = prepared(
+        context,
+        weight,
+        ("rows", origin),
+        (depth + inner, features),
+        partial(_as_rows, weight, bias if inner else None),
+    )
     target = np.moveaxis(out, 1, -1)
     limit = places_per_block(depth, features, x.itemsize)
     if context.lanes > 1:
@@ -176,25 +184,29 @@ def unfolded_rows(
     def make(item: tuple[int, tuple[slice, ...]]) -> list[Kernel]:
         image, block = item
         sizes = extent(block)
-        columns = scratch(context, "columns", (depth, math.prod(sizes)), x.dtype)
-        steps = _gather_rows(op, x[image], kernel_size, block, columns, context)
+        columns = scratch(context, "columns", (len(weights), math.prod(sizes)), x.dtype)
+        steps = _gather_rows(op, x[image], kernel_size, block, columns[:depth], context)
+        if inner:
+            steps.append(partial(columns[depth].fill, 1))
         place = target[(image, *block)]
         direct = viewed(place, (columns.shape[1], features))
         assert direct is not None
         steps.append(partial(np.matmul, columns.T, weights, direct))
-        if bias is not None:
+        if bias is not None and not inner:
             steps.append(partial(np.add, direct, bias, direct))
         return steps + finish((slice(image, image + 1), slice(None), *block))
 
     return [*refresh, *spread(context, items, make, out.size)]
 
 
-def _as_rows(weight: Array, out: Array) -> None:
-    """weight (o, c, *k) -> out (k_last * c * k_others, o): the last tap slowest."""
+def _as_rows(weight: Array, bias: Array | None, out: Array) -> None:
+    """weight (o, c, *k) -> out (k_last * c * k_others [+ 1], o): the last tap slowest, then the bias."""
     last = np.moveaxis(weight, -1, 0)  # (k_last, o, c, *k)
-    out.reshape(len(last), -1, out.shape[1])[...] = last.reshape(len(last), len(weight), -1).transpose(
-        0, 2, 1
-    )
+    depth = weight[0].size
+    rows = out[:depth].reshape(len(last), -1, out.shape[1])
+    rows[...] = last.reshape(len(last), len(weight), -1).transpose(0, 2, 1)
+    if bias is not None:
+        out[depth] = bias
 
 
 def _gather_rows(

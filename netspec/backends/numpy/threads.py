@@ -11,8 +11,7 @@ import ctypes
 import glob
 import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from queue import SimpleQueue
 from typing import Any
@@ -56,9 +55,10 @@ class _SingleBlas:
         self.lock = threading.Lock()
         self.depth = 0
         self.before = 1
+        self.switch = _switch()
 
     def enter(self) -> None:
-        switch = _switch()
+        switch = self.switch
         if switch is None:
             return
         with self.lock:
@@ -69,7 +69,7 @@ class _SingleBlas:
                     switch[0](1)
 
     def leave(self) -> None:
-        switch = _switch()
+        switch = self.switch
         if switch is None:
             return
         with self.lock:
@@ -81,14 +81,19 @@ class _SingleBlas:
 _single_blas = _SingleBlas()
 
 
-@contextmanager
-def single_threaded_blas() -> Iterator[None]:
-    """Matrix products inside use the calling thread only."""
-    _single_blas.enter()
-    try:
-        yield
-    finally:
+class Running:
+    """Around a run: one BLAS thread for each of ours; floating point exceptions pass without a word."""
+
+    __slots__ = ("errors",)
+
+    def __enter__(self) -> None:
+        self.errors = np.errstate(all="ignore")
+        self.errors.__enter__()
+        _single_blas.enter()
+
+    def __exit__(self, *error: object) -> None:
         _single_blas.leave()
+        self.errors.__exit__(None, None, None)
 
 
 Task = Callable[[], None]
