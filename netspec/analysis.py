@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from netspec.diagnostics import Diagnostic, has_errors, sort_diagnostics
 from netspec.document import Document, from_python, read_file, read_text
-from netspec.graph import Graph, ShapedGraph, build, infer
+from netspec.graph import Graph, Memory, ShapedGraph, build, infer
 from netspec.network import NetworkSpec, read
 
 
@@ -30,16 +30,31 @@ class Analysis:
         return not has_errors(self.diagnostics)
 
 
-def analyse(document: Document, directory: str | None = None, dtype: str = "float32") -> Analysis:
-    """Read, resolve and shape a document; errors of one stage do not hide those of the next."""
+def analyse(
+    document: Document,
+    directory: str | None = None,
+    dtype: str = "float32",
+    *,
+    texts: Mapping[Path, str] | None = None,
+    between: Callable[[], None] = lambda: None,
+    memory: Memory | None = None,
+) -> Analysis:
+    """Read, resolve and shape a document; errors of one stage do not hide those of the next.
+
+    texts: stand for included files that are open in an editor. between: called after each stage; it may
+    raise to give up. memory: what was inferred for earlier versions of the text.
+    """
     found = list(document.diagnostics)
-    spec, more = read(document, directory)
+    between()
+    spec, more = read(document, directory, texts)
     found += more
     if spec is None:
         return Analysis(document, None, None, None, tuple(sort_diagnostics(found)))
+    between()
     graph, more = build(spec)
     found += more
-    shaped = infer(graph, dtype=dtype)
+    between()
+    shaped = infer(graph, dtype=dtype, memory=memory)
     found += shaped.diagnostics
     return Analysis(document, spec, graph, shaped, tuple(sort_diagnostics(found)))
 

@@ -35,6 +35,13 @@ class TableFormat(StrEnum):
     markdown = "markdown"
 
 
+class BenchFormat(StrEnum):
+    """Renderings of a measurement."""
+
+    table = "table"
+    json = "json"
+
+
 class Kind(StrEnum):
     """Files that have a schema."""
 
@@ -88,11 +95,20 @@ def validate(
     files: Annotated[list[Path], typer.Argument(help="Network files (or run profiles).", metavar="FILE...")],
     weights: Annotated[Path | None, typer.Option(help="A checkpoint that must fit the network.")] = None,
     format: Annotated[Format, typer.Option(help="How to print what was found.")] = Format.text,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Check again whenever a file changes; ctrl-C ends.")
+    ] = False,
+    only_networks: Annotated[
+        bool,
+        typer.Option("--only-networks", help="Pass over YAML files that are no network and no run profile."),
+    ] = False,
 ) -> None:
     """Check files: every error in every file, with line and column."""
-    from netspec.cli.validate import run_validate
-
-    raise typer.Exit(run_validate(files, weights, format.value))
+    if watch:
+        from netspec.cli.watch import watch as check
+    else:
+        from netspec.cli.validate import run_validate as check
+    raise typer.Exit(check(files, weights, format.value, only_networks))
 
 
 @app.command()
@@ -115,7 +131,8 @@ def run(
     input: Annotated[
         list[str] | None,
         typer.Option(
-            help=".npy, .npz, a picture, a folder or a quoted glob of them; NAME= where there are several inputs.",
+            help=".npy, .npz, .parquet, a picture, a folder or a quoted glob of them; NAME= where there are "
+            "several inputs.",
             metavar="[NAME=]PATH",
         ),
     ] = None,
@@ -126,7 +143,8 @@ def run(
         str | None,
         typer.Option(
             help="Where to write: .npy, .npz, or .png for a picture of the output or of the tapped layer's "
-            "maps; - is standard output. Default: output.npy, .npz for several.",
+            "maps; a folder (out/, out/*.parquet) for shards, which a later run resumes; - is standard output. "
+            "Default: output.npy, .npz for several.",
             metavar="PATH",
         ),
     ] = None,
@@ -176,6 +194,52 @@ def run(
 
 
 @app.command()
+def bench(
+    file: Annotated[Path, typer.Argument(help="A network file.", metavar="FILE")],
+    input: Annotated[
+        list[str] | None, typer.Option(help="Shape of an input, such as 1,3,224,224.", metavar="[NAME=]SHAPE")
+    ] = None,
+    against: Annotated[
+        str | None, typer.Option(help="Runtimes to measure beside it: torch, onnxruntime.", metavar="NAMES")
+    ] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="Threads of everybody; default: all.")] = None,
+    seconds: Annotated[float, typer.Option(min=0.0, help="Seconds that each runtime is timed.")] = 2.0,
+    runs: Annotated[int | None, typer.Option(min=1, help="Calls to time, in place of --seconds.")] = None,
+    warmup: Annotated[int, typer.Option(min=0, help="Calls that are not timed at first.")] = 3,
+    layers: Annotated[bool, typer.Option("--layers", help="Also the time of each layer.")] = False,
+    alone: Annotated[
+        bool,
+        typer.Option(help="Also each runtime in a process of its own: peak memory, and its time there."),
+    ] = True,
+    tolerance: Annotated[
+        float, typer.Option(min=0.0, help="Allowed difference of outputs, as a part of the largest value.")
+    ] = 1e-3,
+    format: Annotated[BenchFormat, typer.Option(help="How to print it.")] = BenchFormat.table,
+    picture: Annotated[
+        Path | None, typer.Option(help="Draw the layers' times as bars.", metavar="SVG")
+    ] = None,
+    weights: Annotated[
+        Path | None, typer.Option(help="A checkpoint; default: the file's, else drawn ones.")
+    ] = None,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda or cuda:N.")] = None,
+    dtype: Annotated[Dtype | None, typer.Option(help="Type of parameters and floating inputs.")] = None,
+    precision: Annotated[Precision | None, typer.Option(help="highest: only exact forms of float32.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="For drawn inputs and weights.")] = 0,
+    runner: Annotated[Path | None, typer.Option(help="A run profile; flags win over it.")] = None,
+) -> None:
+    """Measure a network: latency, throughput, time by layer, peak memory; side by side with other runtimes."""
+    from netspec.cli.bench import Options, run_bench
+
+    run_bench(
+        Options(
+            file, tuple(input or ()), against, threads, seconds, runs, warmup, layers, alone, tolerance,
+            format.value, picture, weights, device, dtype.value if dtype else None,
+            precision.value if precision else None, seed, runner,
+        )
+    )  # fmt: skip
+
+
+@app.command()
 def schema(
     kind: Annotated[Kind, typer.Option(help="Which files it is for.")] = Kind.network,
     output: Annotated[Path | None, typer.Option(help="Where to write; default: standard output.")] = None,
@@ -194,6 +258,33 @@ def layers(
     from netspec.cli.reference import run_layers
 
     run_layers(type)
+
+
+@app.command()
+def serve(
+    files: Annotated[list[Path], typer.Argument(help="Network files.", metavar="FILE...")],
+    runner: Annotated[Path | None, typer.Option(help="A run profile; flags win over it.")] = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on; default: 127.0.0.1.")] = None,
+    port: Annotated[
+        int | None, typer.Option(min=0, max=65535, help="Port to listen on; default: 8000; 0: a free one.")
+    ] = None,
+) -> None:
+    """Serve networks over HTTP, by the Open Inference Protocol v2, until a signal."""
+    from netspec.cli.serve import run_serve
+
+    raise typer.Exit(run_serve(files, runner, host, port))
+
+
+@app.command()
+def lsp(
+    stdio: Annotated[
+        bool, typer.Option("--stdio", help="Accepted for editors that say so; the only way.")
+    ] = True,
+) -> None:
+    """Serve editors: the Language Server Protocol on standard input and output."""
+    from netspec.cli.lsp import run_lsp
+
+    run_lsp()
 
 
 # --- weights ----------------------------------------------------------------------------------------

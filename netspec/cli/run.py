@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,15 +13,16 @@ from typing import Any
 import typer
 
 from netspec.api import load
-from netspec.diagnostics import InputError, did_you_mean
-from netspec.graph import TensorRef, select
-from netspec.interop.arrays import read_input, read_named
+from netspec.cli.run_inputs import input_arrays, input_rows
+from netspec.diagnostics import InputError
 from netspec.interop.files import write_npy, write_npz
 from netspec.interop.pictures import check_pillow
 from netspec.report.maps import write_map
+from netspec.report.ranges import Range, range_of
 from netspec.report.tables import Table
 from netspec.runtime.batches import batch_ranges, run_batches
 from netspec.runtime.network import Network
+from netspec.runtime.profile import Profile, read_profile
 
 ROWS_SHOWN = 10
 """Rows of a labelled output whose best classes are printed."""
@@ -49,11 +50,16 @@ class Options:
 
 def run_network(options: Options) -> None:
     """Load, run, print, write."""
+    from netspec.cli.run_folder import folder_of, run_folder, run_on_engine
+
+    profile = read_profile(options.runner) if options.runner else Profile(runner=1)
+    folder = folder_of(options.output)
     with _notes_on_stderr():
         net = load(
             options.file,
             weights=options.weights,
-            device=options.device,
+            # the workers of a cluster have the device, this machine need not
+            device="cpu" if profile.engine.kind == "ray" else options.device,
             dtype=options.dtype,
             precision=options.precision,
             threads=options.threads,
@@ -62,16 +68,21 @@ def run_network(options: Options) -> None:
             runner=options.runner,
         )
         wanted = net.wanted(options.taps, options.only or None)
+        if folder is not None:
+            run_folder(options, net, wanted, profile, *folder)
+            return
         target = _target(options.output, list(wanted), options.taps)
-        arrays = _inputs(options.inputs, net, wanted)
-        batch_size = options.batch_size or net.batch_size
         screen = sys.stderr if options.output == "-" else sys.stdout
-        if batch_size is not None:
+        batch_size = options.batch_size or net.batch_size
+        if profile.engine.kind == "ray":
+            results, written = run_on_engine(options, net, wanted, profile, target)
+        elif batch_size is not None:
+            arrays = input_rows(options.inputs, net, wanted)
             ranges = batch_ranges(net, arrays, wanted, batch_size)
-            with _progress(len(ranges)) as advance:
+            with progress("batches", len(ranges)) as advance:
                 results, written = run_batches(net, arrays, wanted, ranges, target, advance)
         else:
-            results, written = net.compute(arrays, wanted), False
+            results, written = net.compute(input_arrays(options.inputs, net, wanted), wanted), False
         print(describe(results), file=screen)
         for text in best_classes(net, results):
             print(text, file=screen)
@@ -79,42 +90,6 @@ def run_network(options: Options) -> None:
             _write(target, results, options)
         if target is not None:
             print(f"wrote {target}", file=screen)
-
-
-# --- inputs -----------------------------------------------------------------------------------------
-
-
-def _inputs(texts: Sequence[str], net: Network, wanted: Mapping[str, TensorRef]) -> dict[str, Any]:
-    """The arrays of all `--input` options; without a name it is the only input that is needed."""
-    _, needed = select(net._graph, wanted)
-    arrays: dict[str, Any] = {}
-    for text in texts:
-        for name, array in _named(text, net, needed or tuple(net._graph.inputs)).items():
-            if name in arrays:
-                raise InputError(f"--input {text}: input {name} is given twice")
-            arrays[name] = array
-    return arrays
-
-
-def _named(text: str, net: Network, needed: Sequence[str]) -> dict[str, Any]:
-    """The arrays of one option: several where an .npz holds them under the inputs' names."""
-    names = list(net._graph.inputs)
-    head, equals, rest = text.partition("=")
-    name, path = (head, rest) if equals and head in names else (None, text)
-    if not path:
-        raise InputError(f"--input {text}: no path is given")
-    if name is None and equals and head.isidentifier() and not Path(text).exists():
-        advice = did_you_mean(head, names) or f"the inputs are {', '.join(names)}"
-        raise InputError(f"--input {text}: the network has no input `{head}`; {advice}")
-    if name is None and len(needed) > 1:
-        if path.endswith(".npz") and Path(path).is_file():
-            return read_named(Path(path), names)
-        choices = ", ".join(f"{n}={text}" for n in needed)
-        raise InputError(f"--input {text}: say which input it is: {choices}")
-    name = name or needed[0]
-    spec = net._graph.inputs[name]
-    assert spec is not None
-    return {name: read_input(path, spec.shape, name, spec.picture)}
 
 
 # --- outputs ----------------------------------------------------------------------------------------
@@ -131,7 +106,9 @@ def _target(output: str | None, names: Sequence[str], taps: Sequence[str]) -> Pa
             param_hint="--output",
         )
     if path.suffix not in (".npy", ".npz", ".png"):
-        raise typer.BadParameter(f"expected a .npy, .npz or .png file, got {path}", param_hint="--output")
+        raise typer.BadParameter(
+            f"expected a .npy, .npz or .png file, or a folder ({path}/), got {path}", param_hint="--output"
+        )
     if path.suffix == ".png":
         shown = _shown(names, taps)
         if len(shown) > 1:
@@ -141,8 +118,6 @@ def _target(output: str | None, names: Sequence[str], taps: Sequence[str]) -> Pa
                 param_hint="--output",
             )
         check_pillow(path)
-    if path.is_dir():
-        raise InputError(f"{path} is a folder")
     if not path.parent.is_dir():
         raise InputError(f"the folder {path.parent} does not exist")
     return path
@@ -182,28 +157,19 @@ def _write(target: Path | None, results: Mapping[str, Any], options: Options) ->
 
 def describe(results: Mapping[str, Any]) -> str:
     """A table: each output's name, shape, dtype and range."""
-    import numpy as np
+    return output_table((n, array.shape, str(array.dtype), range_of(array)) for n, array in results.items())
 
+
+def output_table(rows: Iterable[tuple[str, Sequence[int], str, Range]]) -> str:
+    """The table of outputs, from name, shape, dtype and range of each."""
     table = Table(("output", "shape", "dtype", "min", "max"), "lllrr")
-    for name, array in results.items():
-        low = high = ""
-        if array.size and array.dtype.kind != "c":
-            numbers = array.astype("f8") if array.dtype.kind == "f" else array
-            finite = numbers[~np.isnan(numbers)] if array.dtype.kind == "f" else numbers
-            if finite.size:
-                low, high = _number(finite.min()), _number(finite.max())
-            if finite.size < array.size:
-                high += f" ({array.size - finite.size} NaN)"
-        table.add(name, str(list(array.shape)), str(array.dtype), low, high)
+    for name, shape, dtype, found in rows:
+        table.add(name, str(list(shape)), dtype, *found.cells())
     return table.text()
 
 
-def _number(value: Any) -> str:
-    return f"{value:.6g}" if value.dtype.kind == "f" else str(value)
-
-
-def best_classes(net: Network, results: Mapping[str, Any]) -> Iterator[str]:
-    """For outputs with labels: the best five of the first rows."""
+def best_classes(net: Network, results: Mapping[str, Any], more: int = 0) -> Iterator[str]:
+    """For outputs with labels: the best five of the first rows; `more` rows are not in `results`."""
     declared = net.spec.outputs or {}
     for name, output in declared.items():
         if not output.labels or name not in results:
@@ -218,8 +184,9 @@ def best_classes(net: Network, results: Mapping[str, Any]) -> Iterator[str]:
             order = (-row.astype("f8")).argsort(kind="stable")[:5]
             best = ", ".join(f"{labels[i]} {row[i]:.4g}" for i in order)
             yield f"{name}[{index}]: {best}"
-        if len(rows) > ROWS_SHOWN:
-            yield f"{name}: {len(rows) - ROWS_SHOWN} more rows"
+        left = len(rows) + more * (len(rows) // max(len(array), 1)) - ROWS_SHOWN
+        if left > 0:
+            yield f"{name}: {left} more rows"
 
 
 # --- the terminal -----------------------------------------------------------------------------------
@@ -244,7 +211,7 @@ def _notes_on_stderr() -> Iterator[None]:
 
 
 @contextmanager
-def _progress(total: int) -> Iterator[Callable[[], None]]:
+def progress(what: str, total: int, done: int = 0) -> Iterator[Callable[[], None]]:
     """A progress bar on a terminal, nothing elsewhere."""
     if not sys.stderr.isatty() or total < 2:
         yield lambda: None
@@ -256,6 +223,6 @@ def _progress(total: int) -> Iterator[Callable[[], None]]:
         yield lambda: None
         return
 
-    with Progress(console=Console(stderr=True)) as bar:
-        task = bar.add_task("batches", total=total)
+    with Progress(console=Console(stderr=True), redirect_stdout=False) as bar:
+        task = bar.add_task(what, total=total, completed=done)
         yield lambda: bar.advance(task)

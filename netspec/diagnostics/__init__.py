@@ -23,7 +23,7 @@ from netspec.diagnostics.model import (
     has_errors,
     sort_diagnostics,
 )
-from netspec.diagnostics.names import did_you_mean, nearest
+from netspec.diagnostics.names import did_you_mean, meant, nearest
 from netspec.diagnostics.text import escape, render_text
 
 __all__ = [
@@ -42,6 +42,7 @@ __all__ = [
     "escape",
     "format_path",
     "has_errors",
+    "meant",
     "nearest",
     "render_github",
     "render_json",

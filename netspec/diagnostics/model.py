@@ -22,7 +22,7 @@ class Source:
     text: str = field(repr=False)
     _starts: list[int] = field(default_factory=list, init=False, repr=False, compare=False)
 
-    def _line_starts(self) -> list[int]:
+    def line_starts(self) -> list[int]:
         """Offset of each line's first character; found once, and only if somebody asks."""
         if not self._starts:
             self._starts.extend([0, *(match.end() for match in _LINE_END.finditer(self.text))])
@@ -31,22 +31,22 @@ class Source:
     @property
     def line_count(self) -> int:
         """The number of lines; a final line end opens one more, empty, line."""
-        return len(self._line_starts())
+        return len(self.line_starts())
 
     def position(self, offset: int) -> tuple[int, int]:
         """Line and column of an offset. An offset outside the text is moved to its nearest end."""
         offset = max(0, min(offset, len(self.text)))
-        starts = self._line_starts()
+        starts = self.line_starts()
         line = bisect_right(starts, offset)
         return line, offset - starts[line - 1] + 1
 
     def line_start(self, line: int) -> int:
         """Offset of the first character of a line."""
-        return self._line_starts()[line - 1]
+        return self.line_starts()[line - 1]
 
     def line_text(self, line: int) -> str:
         """A line without its line end."""
-        starts = self._line_starts()
+        starts = self.line_starts()
         end = starts[line] if line < len(starts) else len(self.text)
         return self.text[starts[line - 1] : end].rstrip("\r\n")
 
@@ -88,7 +88,8 @@ class Diagnostic:
     """One finding.
 
     `code` is a stable kebab-case word explained in `CODES`; `path` leads to the value from the root of its
-    file (`layers[3].in_channels`); `span` is None for values that came from Python; `help` says what to do.
+    file (`layers[3].in_channels`); `span` is None for values that came from Python; `help` says what to do;
+    `fix` is a parameter of the entry and the value that it should have, where that is known.
     """
 
     code: str
@@ -98,6 +99,7 @@ class Diagnostic:
     path: str = ""
     notes: tuple[Note, ...] = ()
     help: str | None = None
+    fix: tuple[str, object] | None = None
 
 
 def format_path(path: Iterable[str | int]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 # difflib is quadratic in the word's length; no name anyone means is longer than this.
@@ -41,6 +42,12 @@ def did_you_mean(word: str, candidates: Iterable[str]) -> str | None:
     """``did you mean `kernel_size`?``, or None when nothing is close."""
     found = nearest(word, candidates)
     return f"did you mean `{found[0]}`?" if found else None
+
+
+def meant(help: str | None) -> str | None:
+    """The name that `did_you_mean` offered, from its sentence."""
+    found = re.search(r"did you mean `([^`]+)`\?", help or "")
+    return found[1] if found else None
 
 
 def _fold(name: str) -> str:

@@ -5,8 +5,8 @@ infer(graph, ...)      -> ShapedGraph   symbolic or concrete types, conditions o
 """
 
 from netspec.graph.build import build
-from netspec.graph.infer import infer
+from netspec.graph.infer import Memory, infer
 from netspec.graph.model import UNKNOWN, Graph, Node, ShapedGraph, TensorRef
 from netspec.graph.select import select
 
-__all__ = ["UNKNOWN", "Graph", "Node", "ShapedGraph", "TensorRef", "build", "infer", "select"]
+__all__ = ["UNKNOWN", "Graph", "Memory", "Node", "ShapedGraph", "TensorRef", "build", "infer", "select"]

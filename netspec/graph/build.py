@@ -87,6 +87,7 @@ class _Builder:
         self.nodes: list[Node] = []
         self.findings = Findings()
         self.groups: dict[str, tuple[TensorRef, ...]] = {}
+        self.places: dict[str, Origin] = {}
         self.quiet = 0
         self.budget = 2 * MAX_ENTRIES
 
@@ -113,7 +114,7 @@ class _Builder:
             return Graph(self.spec, dict(self.spec.inputs), (), {}, {}), self.findings.diagnostics()
         self.add(scope)
         outputs = self.outputs(scope)
-        graph = Graph(self.spec, dict(self.spec.inputs), tuple(self.nodes), outputs, self.groups)
+        graph = Graph(self.spec, dict(self.spec.inputs), tuple(self.nodes), outputs, self.groups, self.places)
         self.inplace_warnings(graph)
         self.unused_blocks()
         return graph, self.findings.diagnostics()
@@ -157,7 +158,8 @@ class _Builder:
 
     def unused_blocks(self) -> None:
         """References inside blocks without an instance; the graph is not changed."""
-        groups, nodes, self.groups, self.nodes = self.groups, self.nodes, {}, []
+        kept = self.groups, self.places, self.nodes
+        self.groups, self.places, self.nodes = {}, {}, []
         self.budget = _UNUSED_ENTRIES
         try:
             for block in self.spec._unused:
@@ -166,7 +168,7 @@ class _Builder:
                 )
         except _TooLarge:
             pass  # the checks that are left would take too long
-        self.groups, self.nodes = groups, nodes
+        self.groups, self.places, self.nodes = kept
 
     # --- entries ------------------------------------------------------------------------------------
 
@@ -340,6 +342,8 @@ class _Builder:
         self.quiet -= again is not None
         target.first = target.outputs[0]
         self.groups[path] = target.outputs
+        if origin is not None:
+            self.places[path] = origin
         return target
 
     def output_place(self, group: Group, index: int, inner: _Scope) -> _Place:

@@ -17,7 +17,78 @@ from netspec.layers.tensor import COMPLEX_OF, TensorType, is_complex, is_float
 from netspec.network import InputSpec
 from netspec.network.blocks import FindingKey, Findings
 from netspec.network.spec import instance_notes
-from netspec.symbolic import ConstraintSet, Dim, symbol
+from netspec.symbolic import Condition, ConstraintSet, Dim, symbol
+from netspec.symbolic.conditions import Decided
+
+
+@dataclass(frozen=True, slots=True)
+class Inferred:
+    """What a layer gave, and the conditions that it needed."""
+
+    result: TensorType | tuple[TensorType, ...]
+    needed: tuple[Decided, ...]
+
+
+class Memory:
+    """Calls that were inferred, by layer and arriving types: networks repeat themselves, and so do their
+    versions in an editor. What a version does not use is forgotten with the next."""
+
+    def __init__(self) -> None:
+        self._new: dict[Hashable, Inferred] = {}
+        self._old: dict[Hashable, Inferred] = {}
+
+    def begin(self) -> Memory:
+        """For the next version."""
+        made = Memory()
+        self._old, made._old = {}, {**self._old, **self._new}
+        self._new = made._new
+        return made
+
+    def get(self, key: Hashable) -> Inferred | None:
+        """What is remembered of a call."""
+        found = self._new.get(key)
+        if found is None and (found := self._old.get(key)) is not None:
+            self._new[key] = found
+        return found
+
+    def put(self, key: Hashable, inferred: Inferred) -> None:
+        """Remember a call."""
+        self._new[key] = inferred
+
+
+class _Recorded(ConstraintSet):
+    """Conditions, with those that one call adds; asked: its result depends on what the others say."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.needed: list[Decided] = []
+        self.asked = False
+
+    def add(self, condition: Decided) -> bool:
+        self.needed.append(condition)
+        return super().add(condition)
+
+    def implies(self, condition: Decided) -> bool:
+        self.asked = True
+        return super().implies(condition)
+
+    @property
+    def conditions(self) -> list[Condition]:
+        self.asked = True
+        return super().conditions
+
+
+def _key(layer: Layer, call: Call) -> Hashable | None:
+    """What the result of a call depends on; None where that cannot be compared."""
+    if layer.init is not None or call.size_of is not None:
+        return None
+    values = (value for name, value in layer.__dict__.items() if name not in ("name", "inputs"))
+    key = (type(layer), call.inputs, call.dtype, call.training, tuple(call.symbols.items()), *values)
+    try:
+        hash(key)
+    except TypeError:
+        return None
+    return key
 
 
 def infer(
@@ -26,19 +97,24 @@ def infer(
     dtype: str = "float32",
     training: bool = False,
     sizes: Mapping[str, tuple[int, ...]] | None = None,
+    memory: Memory | None = None,
 ) -> ShapedGraph:
-    """Infer every type; `sizes` are concrete shapes of (some) inputs, which fix their symbols."""
-    return _Inference(graph, dtype, training, sizes or {}).run()
+    """Infer every type; `sizes` are concrete shapes of (some) inputs, which fix their symbols.
+
+    memory: what was inferred for earlier versions of the network.
+    """
+    return _Inference(graph, dtype, training, sizes or {}, memory or Memory()).run()
 
 
 class _Inference:
     def __init__(
-        self, graph: Graph, dtype: str, training: bool, sizes: Mapping[str, tuple[int, ...]]
+        self, graph: Graph, dtype: str, training: bool, sizes: Mapping[str, tuple[int, ...]], memory: Memory
     ) -> None:
         self.graph = graph
         self.dtype = dtype
         self.training = training
-        self.constraints = ConstraintSet()
+        self.memory = memory.begin()
+        self.constraints = _Recorded()
         self.findings = _InstanceFindings()
         self.symbols: dict[str, Dim] = {}
         for name, spec in graph.inputs.items():
@@ -112,7 +188,7 @@ class _Inference:
         try:
             layer = shared.get(node.state_path) if node.state_path != node.path else None
             layer = layer or node.layer.complete(call)  # type: ignore[union-attr]
-            result = layer.infer(call)
+            result = self.inferred(layer, call)
             layer.check_init(call)
         except ShapeError as error:
             self.report(error, node, inputs, "error")
@@ -125,6 +201,18 @@ class _Inference:
         ports = layer.ports()
         names = ports if ports is not None else tuple(map(str, range(len(outputs))))
         return layer, dict(zip(names, outputs, strict=True))
+
+    def inferred(self, layer: Layer, call: Call) -> TensorType | tuple[TensorType, ...]:
+        """What a layer gives, remembered from the same call of an equal layer where there was one."""
+        key = _key(layer, call)
+        known = self.memory.get(key) if key is not None else None
+        if known is not None and all(self.constraints.add(condition) for condition in known.needed):
+            return known.result
+        self.constraints.needed, self.constraints.asked = [], False
+        result = layer.infer(call)
+        if key is not None and not self.constraints.asked and not call.warnings:
+            self.memory.put(key, Inferred(result, tuple(self.constraints.needed)))
+        return result
 
     def tensor(
         self, ref: TensorRef, types: list[dict[str, TensorType] | None], node: Node
@@ -180,6 +268,7 @@ class _Inference:
                 format_path(path),
                 (*notes, *instance_notes(node.origin.instance)),
                 error.help,
+                error.fix,
             ),
             node,
             error.message,

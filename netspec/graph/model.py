@@ -45,13 +45,17 @@ class Node:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Graph:
-    """Nodes, and the tensors that are the network's inputs and outputs."""
+    """Nodes, and the tensors that are the network's inputs and outputs.
+
+    groups: the outputs of each group by its full name; places: where each was written.
+    """
 
     spec: NetworkSpec
     inputs: dict[str, InputSpec | None]
     nodes: tuple[Node, ...]
     outputs: dict[str, TensorRef]
     groups: dict[str, tuple[TensorRef, ...]] = field(default_factory=dict)
+    places: dict[str, Origin] = field(default_factory=dict)
 
     def label(self, ref: TensorRef) -> str:
         """A tensor as the user refers to it: `image`, `layer1.0.conv1`, `pool1.indices`."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterable
+from collections.abc import Mapping as MappingOf
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, Final
@@ -12,7 +13,18 @@ from typing import Any, Final
 from pydantic_core import PydanticCustomError
 
 from netspec.diagnostics import Diagnostic, Note, Span, format_path
-from netspec.document import Broken, Document, Limits, Mapping, Node, Scalar, Sequence, read_bytes, to_python
+from netspec.document import (
+    Broken,
+    Document,
+    Limits,
+    Mapping,
+    Node,
+    Scalar,
+    Sequence,
+    read_bytes,
+    read_text,
+    to_python,
+)
 from netspec.layers.parameters import describe, name
 from netspec.network.errors import unknown_key
 from netspec.network.expressions import INDEX, SYMBOL, Argument, argument
@@ -20,6 +32,9 @@ from netspec.network.spec import FORMAT_VERSION, Entry, Origin, instance_notes
 
 MAX_FILES: Final = 256
 """Files that one network may include, directly and through others."""
+
+TextsByFile = MappingOf[Path, str]
+"""Texts to read in place of files, by resolved path."""
 
 _BLOCK_KEYS = ("args", "inputs", "layers", "outputs")
 _FILE_KEYS = ("netspec", "description", "include", "blocks")
@@ -122,25 +137,29 @@ def instance_counts(roots: Iterable[Expansion], finished: Iterable[Expansion]) -
 
 
 def read_blocks(
-    document: Document, directory: str | None, findings: Findings
-) -> tuple[dict[str, Block], bool]:
-    """All blocks that a network file can use: those of the files it includes, then its own.
+    document: Document,
+    directory: str | None,
+    findings: Findings,
+    texts: TextsByFile | None = None,
+) -> tuple[dict[str, Block], bool, tuple[Path, ...]]:
+    """All blocks that a network file can use: those of the files it includes, then its own; and those files.
 
-    False: some could not be read, so there may be others.
+    False: some could not be read, so there may be others. texts: of files that are open in an editor.
     """
-    reader = _BlockReader(directory, findings)
+    reader = _BlockReader(directory, findings, texts or {})
     root = document.root
     assert isinstance(root, Mapping)
     here = None
     if directory is not None:
         here = _resolved(Path(directory) / Path(document.source.name).name)
     reader.file(root, directory, [here] if here is not None else [], document)
-    return reader.blocks, reader.sure
+    return reader.blocks, reader.sure, tuple(reader.files)
 
 
 class _BlockReader:
-    def __init__(self, directory: str | None, findings: Findings) -> None:
+    def __init__(self, directory: str | None, findings: Findings, texts: TextsByFile) -> None:
         self.findings = findings
+        self.texts = texts
         self.blocks: dict[str, Block] = {}
         self.files: dict[Path, Document] = {}
         self.full = False
@@ -259,7 +278,8 @@ class _BlockReader:
                 self.report("too-many-files", f"more than {MAX_FILES} files are included", item.span, path)
             return
         shown = os.path.normpath(os.path.join(os.path.dirname(document.source.name), text))
-        included = _read(target, shown)
+        text_now = self.texts.get(target)
+        included = read_text(text_now, shown) if text_now is not None else _read(target, shown)
         if isinstance(included, str):
             self.sure = False
             code = "file-not-found" if included == "there is no such file" else "file-unreadable"

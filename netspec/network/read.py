@@ -16,7 +16,7 @@ from netspec.diagnostics import Diagnostic
 from netspec.document import Broken as BrokenNode
 from netspec.document import Document, Mapping, Sequence, to_python
 from netspec.layers.parameters import describe
-from netspec.network.blocks import instance_counts, read_blocks
+from netspec.network.blocks import TextsByFile, instance_counts, read_blocks
 from netspec.network.entries import Entries
 from netspec.network.expressions import OUTSIDE
 from netspec.network.header import read_header, top
@@ -24,11 +24,13 @@ from netspec.network.reading import Reading
 from netspec.network.spec import Broken, Entry, NetworkSpec
 
 
-def read(document: Document, directory: str | None = None) -> tuple[NetworkSpec | None, list[Diagnostic]]:
+def read(
+    document: Document, directory: str | None = None, texts: TextsByFile | None = None
+) -> tuple[NetworkSpec | None, list[Diagnostic]]:
     """The network that a document describes, with what is wrong with it.
 
     With errors the network is what could still be read (None: nothing). directory: where `weights`
-    and `include` start from.
+    and `include` start from. texts: stand for included files that are open in an editor.
     """
     root = document.root
     if root is None or isinstance(root, BrokenNode):
@@ -50,11 +52,12 @@ def read(document: Document, directory: str | None = None) -> tuple[NetworkSpec 
             help="a file of blocks is checked through the network that includes it",
         )
     header = read_header(root, document.source.name, only_blocks, reading)
-    reading.blocks, reading.all_blocks = read_blocks(document, directory, reading.findings)
+    reading.blocks, reading.all_blocks, files = read_blocks(document, directory, reading.findings, texts)
     entries = Entries(reading)
     spec = NetworkSpec.model_construct(**header, layers=list(_layers(root, only_blocks, entries, reading)))
     spec._document = document
     spec._directory = directory
+    spec._blocks, spec._included = reading.blocks, files
     reading.finished.append(reading.current)
     spec._unused = entries.instances.unused()
     counts = instance_counts([reading.current], reading.finished)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any, TypeAlias
 
 from pydantic import (
@@ -320,6 +321,10 @@ class NetworkSpec(Header):
     _directory: str | None = PrivateAttr(default=None)
     _unused: tuple[Group, ...] = PrivateAttr(default=())
     """Blocks without an instance, for checking their references."""
+    _blocks: dict[str, Any] = PrivateAttr(default_factory=dict)
+    """The blocks that the file may use, by name."""
+    _included: tuple[Path, ...] = PrivateAttr(default=())
+    """The files that were read for `include`."""
 
     @property
     def origin(self) -> Node | None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from netspec.operations import VIEWS, Concat
-from netspec.program.builder import Step
 from netspec.program.compile import Program
 
 
@@ -29,77 +28,69 @@ def joined_in_place(program: Program, channels_last: frozenset[int]) -> dict[int
     Later concatenations come first: an earlier one whose inputs they contain side by side is a part of
     theirs. A value belongs to one result only.
     """
-    movable = _movable(program)
-    parts: dict[int, Part] = {}
-    joins = [step for step in program.steps if isinstance(step.operation, Concat)]
+    joining = _Joining(program, channels_last)
+    joins = [
+        _Join(step.inputs, step.outputs[0], step.operation.axis)
+        for step in program.steps
+        if isinstance(step.operation, Concat)
+    ]
     while joins:
-        step = joins.pop()
-        if step.outputs[0] in movable:
-            _join(program, step, joins, movable, channels_last, parts)
-    return parts
+        join = joins.pop()
+        if join.whole in joining.movable:
+            joining.take(join)
+            for earlier in joins:
+                joining.nest(join, earlier)
+    return joining.parts
 
 
-def _movable(program: Program) -> set[int]:
-    """Values that a step writes to wherever it is told: no inputs, no views, nothing known beforehand."""
-    movable: set[int] = set()
-    for step in program.steps:
-        if not isinstance(step.operation, VIEWS):
-            movable.update(step.outputs)
-    return movable - set(program.updates.values())
+@dataclass(frozen=True, slots=True)
+class _Join:
+    inputs: tuple[int, ...]
+    whole: int
+    axis: int
 
 
-def _join(
-    program: Program,
-    step: Step,
-    earlier: list[Step],
-    movable: set[int],
-    channels_last: frozenset[int],
-    parts: dict[int, Part],
-) -> None:
-    whole = step.outputs[0]
-    spec = program.values[whole]
-    axis = step.operation.axis % len(spec.shape)  # type: ignore[attr-defined]
-    start = 0
-    for value in step.inputs:
-        shape = program.values[value].shape
-        if len(shape) != len(spec.shape):
+class _Joining:
+    def __init__(self, program: Program, channels_last: frozenset[int]) -> None:
+        self.values, self.channels_last = program.values, channels_last
+        self.parts: dict[int, Part] = {}
+        # what a step writes wherever it is told: no inputs, no views, nothing known beforehand
+        self.movable = {
+            v for step in program.steps if not isinstance(step.operation, VIEWS) for v in step.outputs
+        } - set(program.updates.values())
+
+    def take(self, join: _Join) -> None:
+        """Make the inputs parts of the result, each at its place."""
+        whole = self.values[join.whole]
+        if any(len(self.values[v].shape) != len(whole.shape) for v in join.inputs):
             return  # torch's empty (0,): such joins are rare and copied
-        stop = start + shape[axis]
-        fits = (
-            value in movable
-            and value not in parts
-            and step.inputs.count(value) == 1
-            and program.values[value].dtype == spec.dtype
-            and (value in channels_last) == (whole in channels_last)
-        )
-        if fits:
-            parts[value] = Part(whole, axis, start, stop)
-        start = stop
-    _nest_shorter_joins(program, step, earlier, axis, movable, channels_last, parts)
+        start = 0
+        for value in join.inputs:
+            stop = start + self.values[value].shape[self._axis(join)]
+            if join.inputs.count(value) == 1 and self._fits(value, join.whole):
+                self.parts[value] = Part(join.whole, self._axis(join), start, stop)
+            start = stop
 
+    def nest(self, join: _Join, earlier: _Join) -> None:
+        """An earlier concatenation of a run of the same inputs is a part of this one."""
+        axis, count = self._axis(join), len(earlier.inputs)
+        if not self._fits(earlier.whole, join.whole) or self._axis(earlier) != axis:
+            return
+        for first in range(len(join.inputs) - count + 1):
+            if join.inputs[first : first + count] == earlier.inputs:
+                start = sum(self.values[v].shape[axis] for v in join.inputs[:first])
+                stop = start + self.values[earlier.whole].shape[axis]
+                self.parts[earlier.whole] = Part(join.whole, axis, start, stop)
+                return
 
-def _nest_shorter_joins(
-    program: Program,
-    step: Step,
-    earlier: list[Step],
-    axis: int,
-    movable: set[int],
-    channels_last: frozenset[int],
-    parts: dict[int, Part],
-) -> None:
-    """Earlier concatenations of a run of the same inputs become parts of this one."""
-    whole = step.outputs[0]
-    for other in earlier:
-        result = other.outputs[0]
-        if result in parts or result not in movable:
-            continue
-        count = len(other.inputs)
-        run = next(
-            (i for i in range(len(step.inputs) - count + 1) if step.inputs[i : i + count] == other.inputs),
-            None,
+    def _axis(self, join: _Join) -> int:
+        return join.axis % len(self.values[join.whole].shape)
+
+    def _fits(self, value: int, whole: int) -> bool:
+        """Whether the value can lie inside the whole: free to move, of one type and layout with it."""
+        return (
+            value in self.movable
+            and value not in self.parts
+            and self.values[value].dtype == self.values[whole].dtype
+            and (value in self.channels_last) == (whole in self.channels_last)
         )
-        same_axis = other.operation.axis % len(program.values[whole].shape) == axis
-        if run is None or not same_axis or (result in channels_last) != (whole in channels_last):
-            continue
-        start = sum(program.values[v].shape[axis] for v in step.inputs[:run])
-        parts[result] = Part(whole, axis, start, start + program.values[result].shape[axis])

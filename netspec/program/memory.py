@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from netspec.layers.tensor import ITEM_SIZE
-from netspec.operations import VIEWS, Affine, ArraySpec, Elementwise, Fused, Reshape
+from netspec.operations import VIEWS, Affine, ArraySpec, Elementwise, Fused, Operation, Reshape
 from netspec.program.builder import Step
 from netspec.program.compile import Program
 from netspec.program.joining import Part, joined_in_place
@@ -119,10 +119,11 @@ class _Planner:
 
         What the stages of a fused step read is still needed after the first result has been written.
         """
-        operation, read_first = step.operation, step.inputs
-        if isinstance(operation, Fused):
-            operation, read_first = operation.main, step.inputs[: operation.arity]
-        if not isinstance(operation, (Elementwise, Affine)):
+        main: Operation = step.operation
+        read_first = step.inputs
+        if isinstance(step.operation, Fused):
+            main, read_first = step.operation.main, step.inputs[: step.operation.arity]
+        if not isinstance(main, (Elementwise, Affine)):
             return False
         same = self.program.values[target]
         for value in read_first:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+import zipfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from netspec.diagnostics import InputError
 from netspec.graph import TensorRef, select
-from netspec.interop.files import temporary_beside
+from netspec.interop.files import temporary_beside, write_beside
 from netspec.program.batching import mixing_layer
 from netspec.program.compile import compile
 from netspec.runtime.inputs import check_sizes
 from netspec.runtime.network import Network
+from netspec.runtime.streaming import NpyWriter, release
 from netspec.symbolic import symbol
 
 PROBE = 2
@@ -72,44 +74,65 @@ def run_batches(
     target: Path | None,
     advance: Callable[[], None],
 ) -> tuple[dict[str, Any], bool]:
-    """All batches' outputs, one after the other, and whether they already lie in `target`: a single output
-    goes to a mapped file beside it as it is computed, so that memory does not grow with the batches."""
+    """All batches' outputs, one after the other, and whether they already lie in `target`.
+
+    For a .npy or .npz file they go to disk beside it as they are computed, and are mapped from there, so
+    that memory does not grow with the batches.
+    """
+    streamed = target is not None and target.suffix in (".npy", ".npz")
+    batches = _batches(net, arrays, wanted, ranges, advance)
+    if streamed and target is not None:
+        return rows_to_file(batches, ranges[-1][1], target), True
+    return rows_in_memory(batches, ranges[-1][1]), False
+
+
+def _batches(
+    net: Network,
+    arrays: Mapping[str, Any],
+    wanted: Mapping[str, TensorRef],
+    ranges: Sequence[tuple[int, int]],
+    advance: Callable[[], None],
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The first row of each batch, and its outputs."""
     _, needed = select(net._graph, wanted)
-    total = ranges[-1][1]
+    for start, stop in ranges:
+        yield start, net.compute({name: arrays[name][start:stop] for name in needed}, wanted)
+        for name in needed:
+            release(arrays[name])
+        advance()
+
+
+def rows_in_memory(batches: Iterator[tuple[int, dict[str, Any]]], total: int) -> dict[str, Any]:
+    """All rows as arrays, from the first row of each batch and its outputs."""
+    import numpy as np
+
     results: dict[str, Any] = {}
-    part: str | None = None
-    try:
-        for start, stop in ranges:
-            found = net.compute({name: arrays[name][start:stop] for name in needed}, wanted)
+    for start, found in batches:
+        for name, rows in found.items():
+            if name not in results:
+                results[name] = np.empty((total, *rows.shape[1:]), rows.dtype)
+            results[name][start : start + len(rows)] = rows
+    return results
+
+
+def rows_to_file(batches: Iterator[tuple[int, dict[str, Any]]], total: int, target: Path) -> dict[str, Any]:
+    """All rows as mapped arrays, from batches in order: each output goes to a file of its own beside `target`;
+    one is renamed to it, several are packed into it."""
+    parts: dict[str, Path] = {}
+    with ExitStack() as stack:
+        writers: dict[str, NpyWriter] = {}
+        for _, found in batches:
             for name, rows in found.items():
-                if name not in results:
-                    shape = (total, *rows.shape[1:])
-                    single = target is not None and target.suffix == ".npy" and len(found) == 1
-                    if single and target is not None and 0 not in shape:  # nothing cannot be mapped
-                        part, results[name] = _mapped(target, rows.dtype, shape)
-                    else:
-                        results[name] = _empty(shape, rows.dtype)
-                results[name][start:stop] = rows
-            advance()
-        if part is not None and target is not None:
-            next(iter(results.values())).flush()
-            os.replace(part, target)
-    except BaseException:
-        if part is not None:
-            with suppress(OSError):
-                os.unlink(part)
-        raise
-    return results, part is not None
-
-
-def _mapped(target: Path, dtype: Any, shape: tuple[int, ...]) -> tuple[str, Any]:
-    import numpy as np
-
-    name = temporary_beside(target)
-    return name, np.lib.format.open_memmap(name, "w+", dtype, shape)
-
-
-def _empty(shape: tuple[int, ...], dtype: Any) -> Any:
-    import numpy as np
-
-    return np.empty(shape, dtype)
+                if name not in writers:
+                    parts[name] = Path(temporary_beside(target))
+                    stack.callback(parts[name].unlink, missing_ok=True)
+                    writers[name] = NpyWriter(stack.enter_context(parts[name].open("r+b")), total)
+                writers[name].write(rows)
+        results = {name: writer.mapped() for name, writer in writers.items()}
+        if target.suffix == ".npy":
+            os.replace(next(iter(parts.values())), target)
+        else:
+            with write_beside(target) as file, zipfile.ZipFile(file, "w") as archive:
+                for name, part in parts.items():
+                    archive.write(part, f"{name}.npy")
+    return results

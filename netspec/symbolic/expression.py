@@ -60,10 +60,11 @@ class Expression:
     Immutable; ``==`` is equality of canonical forms; results without symbols come back as plain ``int``.
     """
 
-    __slots__ = ("__weakref__", "symbols", "terms")
+    __slots__ = ("__weakref__", "symbols", "terms", "text")
 
     terms: Terms
     symbols: frozenset[str]
+    text: str | None
 
     def __add__(self, other: Dim) -> Dim:
         return _sum(self, other, 1) if isinstance(other, int | Expression) else NotImplemented
@@ -107,9 +108,11 @@ class Expression:
         return result
 
     def __str__(self) -> str:
-        from netspec.symbolic.printing import text
+        if self.text is None:
+            from netspec.symbolic.printing import text
 
-        return text(self)
+            self.text = text(self)
+        return self.text
 
     def __repr__(self) -> str:
         return str(self)
@@ -149,7 +152,7 @@ def from_terms(terms: Mapping[Monomial, int]) -> Dim:
         found = _expressions.get(key)
         if found is None:
             found = Expression()
-            found.terms = terms
+            found.terms, found.text = terms, None
             found.symbols = frozenset().union(*(atom.symbols for monomial in terms for atom, _ in monomial))
             _expressions[key] = found
         return found

@@ -78,7 +78,9 @@ def test_values_that_live_at_the_same_time_never_share_a_buffer() -> None:
         for b in placed[:i]:
             if planned.placed[a] == planned.placed[b]:
                 # an elementwise step may write over an input that it reads last
-                overwritten = first[a] == last[b] and isinstance(compiled.steps[first[a]].operation, Elementwise)
+                overwritten = first[a] == last[b] and isinstance(
+                    compiled.steps[first[a]].operation, Elementwise
+                )
                 assert first[a] > last[b] or first[b] > last[a] or overwritten, (a, b)
 
 

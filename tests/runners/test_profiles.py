@@ -15,7 +15,7 @@ import pytest
 import netspec
 from netspec.backends.base import Context
 from netspec.backends.numpy.backend import NumpyBackend
-from netspec.runtime.profile import Profile, read_profile
+from netspec.runtime.profile import Engine, Profile, Service, read_profile
 
 ROOT = Path(__file__).resolve().parents[2]
 FILES = sorted((ROOT / "runners").glob("*.yaml"))
@@ -48,6 +48,8 @@ class TestEveryProfile:
         assert (result.returncode, result.stdout, result.stderr) == (0, f"{path}: valid run profile\n", "")
 
     def test_a_network_runs_under_it(self, path: Path, tmp_path: Path) -> None:
+        if read_profile(path).engine.kind == "ray":
+            pytest.skip("needs Ray: tests/engine/test_ray_engine.py runs it")
         output = tmp_path / "o.npy"
         result = run_cli("run", LENET, "--input", SEVEN, "--runner", path, "--output", output)
         assert result.returncode == 0, result.stderr
@@ -117,13 +119,19 @@ def uses_precision(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 def uses_threads(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """NumPy's matrix library is told."""
+    """The kernels are told how many may share their work."""
     told: list[int] = []
-    monkeypatch.setattr("netspec.backends.numpy.threads.set_blas_threads", told.append)
-    load({"runner": 1})(np.ones((1, 2), "f4"))
-    assert told == []
-    load({"runner": 1, "threads": 3})(np.ones((1, 2), "f4"))
-    assert set(told) == {3}
+    bind = NumpyBackend.bind
+
+    def recorded(self: Any, operation: Any, inputs: Any, outputs: Any, context: Context) -> Any:
+        told.append(context.lanes)
+        return bind(self, operation, inputs, outputs, context)
+
+    monkeypatch.setattr(NumpyBackend, "bind", recorded)
+    for threads in (1, 3):
+        told.clear()
+        load({"runner": 1, "threads": threads})(np.ones((1, 2), "f4"))
+        assert set(told) == {threads}
 
 
 def uses_batch_size(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -163,12 +171,12 @@ CONSUMED: dict[str, Callable[[pytest.MonkeyPatch, Path], None]] = {
 }
 """For each key of a profile: what shows that something reads it."""
 
-ELSEWHERE = {"engine", "service"}
-"""Keys of the contract whose consumers have their own tests."""
+ELSEWHERE = {"engine": "tests/engine", "service": "tests/service/test_profile_keys.py"}
+"""Keys that are mappings themselves: where the consumers of their keys are shown."""
 
 
 def test_every_key_has_a_consumer_here() -> None:
-    assert set(Profile.model_fields) - {"runner"} - ELSEWHERE == set(CONSUMED)
+    assert set(Profile.model_fields) - {"runner"} - ELSEWHERE.keys() == set(CONSUMED)
 
 
 @pytest.mark.parametrize("key", CONSUMED)
@@ -216,6 +224,20 @@ WRONG = {
     "version of another type": ("runner: true\n", "unknown-version", 1, 9),
     "duplicate key": ("runner: 1\nthreads: 1\nthreads: 2\n", "duplicate-key", 3, 1),
     "structure of a network": ("runner: 1\nweights: a.npz\n", "unknown-key", 2, 1),
+    "engine as a word": ("runner: 1\nengine: ray\n", "wrong-type", 2, 9),
+    "engine without a kind": ("runner: 1\nengine: {workers: 2}\n", "missing-key", 2, 10),
+    "unknown engine": ("runner: 1\nengine: {kind: rai}\n", "unknown-value", 2, 16),
+    "unknown key of the engine": ("runner: 1\nengine: {kind: ray, worker: 2}\n", "unknown-key", 2, 21),
+    "workers here": ("runner: 1\nengine: {kind: local, workers: 2}\n", "conflicting-parameters", 2, 32),
+    "service as a number": ("runner: 1\nservice: 8000\n", "wrong-type", 2, 10),
+    "unknown key of the service": ("runner: 1\nservice:\n  prot: 1\n", "unknown-key", 3, 3),
+    "port too large": ("runner: 1\nservice:\n  port: 70000\n", "out-of-range", 3, 9),
+    "no batch": ("runner: 1\nservice:\n  max_batch: 0\n", "out-of-range", 3, 14),
+    "delay as a text": ("runner: 1\nservice:\n  max_delay_ms: two\n", "wrong-type", 3, 17),
+    "infinite delay": ("runner: 1\nservice:\n  max_delay_ms: .inf\n", "out-of-range", 3, 17),
+    "no time": ("runner: 1\nservice:\n  timeout_seconds: 0\n", "out-of-range", 3, 20),
+    "token in the profile": ("runner: 1\nservice:\n  token: abc\n", "unknown-key", 3, 3),
+    "control as a number": ("runner: 1\nservice:\n  model_control: 1\n", "wrong-type", 3, 18),
 }
 
 
@@ -233,6 +255,48 @@ def test_a_wrong_profile_is_shown_with_its_place(
     assert found.span.position == (line, column)
     if code is not None:
         assert found.code == code
+
+
+@pytest.mark.parametrize(("part", "model"), [("engine", Engine), ("service", Service)])
+def test_advice_inside_a_part(part: str, model: Any) -> None:
+    """The nearest key, or all of them."""
+    known = list(model.model_fields)
+    kind = {"kind": "ray"} if part == "engine" else {}
+    for key, expected in ((known[-1] + "s", f"did you mean `{known[-1]}`?"), ("zzz", ", ".join(known))):
+        with pytest.raises(netspec.SpecError) as error:
+            read_profile({"runner": 1, part: {**kind, key: 1}})
+        (found,) = error.value.diagnostics
+        assert found.message == f"`{part}` has no key `{key}`"
+        assert expected in (found.help or "")
+
+
+def test_the_contracts_profile_is_valid() -> None:
+    """The sample that every user starts from, and the other engine."""
+    service = {"host": "127.0.0.1", "port": 8000, "max_batch": 32, "max_delay_ms": 2, "max_queue": 256,
+               "max_request_mb": 64, "drain_seconds": 10}  # fmt: skip
+    profile = read_profile({"runner": 1, "engine": {"kind": "local"}, "service": service})
+    assert (profile.engine, profile.service) == (Engine(kind="local"), Service())
+    ray = read_profile({"runner": 1, "engine": {"kind": "ray", "address": "auto", "workers": 4}}).engine
+    assert (ray.kind, ray.address, ray.workers) == ("ray", "auto", 4)
+
+
+def test_the_token_file_lies_beside_the_profile(tmp_path: Path) -> None:
+    path = tmp_path / "service.yaml"
+    path.write_text("runner: 1\nservice: {token_file: secret.txt}\n", encoding="utf-8")
+    assert read_profile(path).service.token_file == str(tmp_path / "secret.txt")
+    path.write_text("runner: 1\nservice: {token_file: /run/secret}\n", encoding="utf-8")
+    assert read_profile(path).service.token_file == "/run/secret"
+
+
+def test_the_schema_documents_every_key_of_the_parts() -> None:
+    from netspec.runtime.schema import profile_schema
+
+    properties = profile_schema()["properties"]
+    for part, model in (("engine", Engine), ("service", Service)):
+        inner = properties[part]["properties"]
+        assert set(inner) == set(model.model_fields)
+        assert all(key["markdownDescription"] for key in inner.values())
+        assert properties[part]["additionalProperties"] is False
 
 
 def test_all_errors_at_once_with_advice(tmp_path: Path) -> None:

@@ -125,14 +125,23 @@ def collected(
 
 
 def sequence(*parts: Iterable[Callable[[], Any]]) -> Kernel:
-    """One kernel that runs all steps in order."""
-    steps = [step for part in parts for step in part]
+    """One kernel that runs all steps in order; a kernel that was made here gives its own steps."""
+    steps = [single for part in parts for step in part for single in steps_of(step)]
+    if len(steps) == 1:
+        return steps[0]
 
     def run() -> None:
         for step in steps:
             step()
 
+    run.steps = steps  # type: ignore[attr-defined]
     return run
+
+
+def steps_of(kernel: Callable[[], Any]) -> list[Callable[[], Any]]:
+    """The steps of a kernel that `sequence` made; any other is its own only step."""
+    steps: list[Callable[[], Any]] | None = getattr(kernel, "steps", None)
+    return [kernel] if steps is None else steps
 
 
 SPREAD_ELEMENTS = 1 << 14
@@ -156,6 +165,19 @@ def spread(
         with context.on_lane(lane):
             tasks.append(sequence(*(make(item) for item in part)))
     return [together(tasks)]
+
+
+WIDE_ELEMENTS = 1 << 17
+"""The same where lanes share the work: each call costs a few microseconds more, since it ends by waiting
+for the interpreter."""
+
+
+def block_limit(context: Context, elements: int) -> tuple[bool, int]:
+    """Whether cheap passes over so many elements are worth several lanes, and the elements of a block."""
+    if context.lanes == 1 or elements < 2 * WIDE_ELEMENTS:
+        return False, CACHE_ELEMENTS
+    rounds = -(-elements // (WIDE_ELEMENTS * context.lanes))
+    return True, -(-elements // (rounds * context.lanes))
 
 
 def zeros(context: Context, shape: Sequence[int], dtype: Any) -> Array:

@@ -22,6 +22,7 @@ from netspec.backends.numpy import (  # each import registers its kernels
     random,  # noqa: F401
     reduction,  # noqa: F401
     resize,  # noqa: F401
+    transposed,  # noqa: F401
 )
 from netspec.backends.numpy.arrays import scratch, sequence
 from netspec.backends.numpy.finish import finisher

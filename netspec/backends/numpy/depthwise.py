@@ -25,10 +25,10 @@ from netspec.operations import Convolution
 RUN_ELEMENTS = 1024
 """Elements of a run: its inputs, its output and the weights of nine taps fit the first-level cache."""
 
-BLOCK_ELEMENTS = 1 << 16
+BLOCK_ELEMENTS = 1 << 17
 """Output elements of a block, which is finished while it and its inputs are in the second-level cache."""
 
-REGION_ELEMENTS = 1 << 15
+REGION_ELEMENTS = 1 << 12
 """Elements that can be copied in the time that one more region of the output takes."""
 
 
@@ -61,8 +61,7 @@ def depthwise(
     taps = taps.reshape(*kernel_size, -1)
     shift = None
     if bias is not None:
-        rows = (size[-1], features)
-        shift, refresh = prepared(context, bias, ("row", size[-1]), rows, lambda row: np.copyto(row, bias))
+        shift, refresh = repeated(context, bias, size[-1])
         steps = steps + refresh
     source, target = np.moveaxis(x, 1, -1), np.moveaxis(out, 1, -1)  # (n, *s, c)
     finish = finish or nothing
@@ -79,13 +78,21 @@ def depthwise(
         return made + finish((slice(image, image + 1), slice(None), *block))
 
     items = list(itertools.product(range(len(x)), _row_blocks(size, features, len(x), context.lanes)))
-    return steps + spread(context, items, make, out.size * math.prod(kernel_size))
+    return steps + spread(context, items, make, out.size * math.prod(kernel_size) // 32)
+
+
+def repeated(context: Context, bias: Array, columns: int) -> tuple[Array, list[Kernel]]:
+    """One number a channel as a row (columns, c) of channels-last memory, and the steps that refresh it."""
+    shape = (columns, len(bias))
+    return prepared(context, bias, ("row", columns), shape, lambda row: np.copyto(row, bias))
 
 
 def _row_blocks(size: Sequence[int], features: int, images: int, lanes: int) -> list[Block]:
     """The output places of an image in blocks of about equal size, at least one block a lane."""
     pieces = -(-math.prod(size) * features // BLOCK_ELEMENTS)
-    pieces = min(size[0], max(pieces, lanes if images < lanes else 1))
+    if images % lanes:
+        pieces = -(-pieces // lanes) * lanes
+    pieces = min(size[0], pieces)
     whole = [slice(0, count) for count in size[1:]]
     return [(slice(size[0] * i // pieces, size[0] * (i + 1) // pieces), *whole) for i in range(pieces)]
 
@@ -117,7 +124,8 @@ def _block(
     regions = math.prod(map(len, spans))
     steps: list[Kernel] = []
     expanded = x.shape[-1] != features
-    if expanded or not _dense(x) or (regions - 1) * REGION_ELEMENTS > math.prod(x.shape):
+    covered = math.prod(stop - start for start, stop in windows) * features
+    if expanded or not _dense(x) or (regions - 1) * REGION_ELEMENTS > covered:
         x, steps = _bordered(x, windows, features, context)
         windows = [(0, stop - start) for start, stop in windows]
         spans = [

@@ -69,9 +69,19 @@ def concat(op: Concat, inputs: Sequence[Array], outputs: Sequence[Array], contex
             start += x.shape[axis] if x.ndim == out.ndim else 0
             continue
         place = out[along(axis, slice(start, start + x.shape[axis]))]
-        steps.append(partial(np.copyto, place, x, casting="unsafe"))
         start += x.shape[axis]
+        if not _same_place(x, place):
+            steps.append(partial(np.copyto, place, x, casting="unsafe"))
     return sequence(steps)
+
+
+def _same_place(x: Array, place: Array) -> bool:
+    """Whether x was computed where the concatenation wants it."""
+    return bool(
+        x.__array_interface__["data"][0] == place.__array_interface__["data"][0]
+        and x.strides == place.strides
+        and x.dtype == place.dtype
+    )
 
 
 @kernel(Cast, exact=True)

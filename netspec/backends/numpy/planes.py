@@ -83,7 +83,8 @@ def unfolded_planes(
     shift = None if bias is None else bias.reshape(groups, -1, 1)
 
     def make(first: int) -> list[Kernel]:
-        images, steps = x[first : first + merged], []
+        images = x[first : first + merged]
+        steps: list[Kernel] = []
         if any(map(any, op.padding)):
             buffer, inside = padded(context, images.shape, ((0, 0), (0, 0), *op.padding), x.dtype)
             steps.append(partial(np.copyto, inside, images))
@@ -110,7 +111,7 @@ def _block_product(
     columns = scratch(context, "columns", part.shape, w.dtype)
     matrix = columns.reshape(groups, depth, -1)  # (g, c*k, p)
     result = reshaped(target, (groups, features, matrix.shape[2]))
-    steps = [partial(np.copyto, columns, part), partial(np.matmul, w, matrix, result)]
+    steps: list[Kernel] = [partial(np.copyto, columns, part), partial(np.matmul, w, matrix, result)]
     return steps if shift is None else [*steps, partial(np.add, result, shift, result)]
 
 
@@ -125,7 +126,7 @@ def _merged_product(
     product = scratch(context, "product", (groups, features, count * places), w.dtype)
     swapped = product.reshape(groups, features, count, places).transpose(2, 0, 1, 3)  # (b, g, o, p)
     result = reshaped(target, (count, groups, features, places))
-    steps = [partial(np.copyto, columns, windows), partial(np.matmul, w, matrix, product)]
+    steps: list[Kernel] = [partial(np.copyto, columns, windows), partial(np.matmul, w, matrix, product)]
     if shift is None:
         return [*steps, partial(np.copyto, result, swapped)]
     return [*steps, partial(np.add, swapped, shift, result)]

@@ -18,7 +18,6 @@ from pathlib import Path
 import numpy as np
 
 from netspec.backends.base import Kernel
-from netspec.interop.files import write_beside
 
 RUNS = 7
 """Runs of each form; the fastest counts."""
@@ -84,9 +83,10 @@ def _measured() -> dict[str, str]:
 
 def _save(known: dict[str, str]) -> None:
     """Written beside and renamed; a cache folder that cannot be written is no error."""
+    beside = path().with_suffix(f".{os.getpid()}")
     try:
         path().parent.mkdir(parents=True, exist_ok=True)
-        with write_beside(path()) as file:
-            file.write(json.dumps(known, indent=0, sort_keys=True).encode())
+        beside.write_text(json.dumps(known, indent=0, sort_keys=True))
+        beside.replace(path())
     except OSError:
-        return
+        beside.unlink(missing_ok=True)

@@ -12,7 +12,7 @@ import pytest
 from numpy_kernels import BACKEND, run, values
 
 from netspec.backends.base import Context, KernelError
-from netspec.backends.numpy.elementwise import TABLE
+from netspec.backends.numpy.functions import TABLE
 from netspec.operations import Affine, Elementwise
 from netspec.operations.elementwise import FUNCTIONS
 

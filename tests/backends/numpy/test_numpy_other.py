@@ -46,7 +46,7 @@ def test_every_operation_has_a_kernel() -> None:
     found = {
         value
         for value in vars(operations).values()
-        if inspect.isclass(value) and issubclass(value, Operation) 
+        if inspect.isclass(value) and issubclass(value, Operation)
     } - {Operation, Fused}  # a fused step is bound by the kernels of its parts
     assert found == set(BACKEND.kernels)
 
