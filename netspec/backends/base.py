@@ -30,7 +30,8 @@ class Context:
     """What a kernel may need beyond its arrays; `rng` is set anew before each run.
 
     autotune: forms are measured, not estimated; jit: compiled kernels where there are any.
-    lanes: threads that may share the work of one kernel; lane: the one that is being bound for.
+    lanes: threads that may share the work of one kernel; lane: the one that is being bound for,
+    beside: with others working at the same time.
     scratch: memory of this executor, by name. prepared: weights in the forms that kernels read them in,
     shared by all executors of a network; origins: where the arrays that may be prepared are from.
     """
@@ -41,6 +42,7 @@ class Context:
     autotune: bool = False
     jit: bool = False
     lane: int = 0
+    beside: bool = False
     scratch: dict[Hashable, Array] = field(default_factory=dict)
     prepared: dict[Hashable, Any] = field(default_factory=dict)
     origins: dict[int, Hashable] = field(default_factory=dict)
@@ -48,12 +50,12 @@ class Context:
     @contextmanager
     def on_lane(self, lane: int) -> Iterator[None]:
         """What is bound inside runs on one thread, beside other lanes."""
-        before = self.lane, self.lanes
-        self.lane, self.lanes = lane, 1
+        before = self.lane, self.lanes, self.beside
+        self.lane, self.lanes, self.beside = lane, 1, True
         try:
             yield
         finally:
-            self.lane, self.lanes = before
+            self.lane, self.lanes, self.beside = before
 
 
 Binder = Callable[[Any, Sequence[Array], Sequence[Array], Context], Kernel]

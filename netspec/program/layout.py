@@ -25,7 +25,7 @@ from netspec.operations import (
 )
 from netspec.program.compile import Program
 
-FEWEST_CHANNELS = 16
+FEWEST_CHANNELS = 20
 """Below this a run of channels is too short: one plane a channel is read faster."""
 
 PRODUCERS = (Convolution, TransposedConvolution)

@@ -144,7 +144,7 @@ def steps_of(kernel: Callable[[], Any]) -> list[Callable[[], Any]]:
     return [kernel] if steps is None else steps
 
 
-SPREAD_ELEMENTS = 1 << 14
+SPREAD_ELEMENTS = 1 << 18
 """Work on fewer elements than this is done before a second thread has woken up."""
 
 
@@ -175,7 +175,7 @@ for the interpreter."""
 def block_limit(context: Context, elements: int) -> tuple[bool, int]:
     """Whether cheap passes over so many elements are worth several lanes, and the elements of a block."""
     if context.lanes == 1 or elements < 2 * WIDE_ELEMENTS:
-        return False, CACHE_ELEMENTS
+        return False, WIDE_ELEMENTS if context.beside else CACHE_ELEMENTS
     rounds = -(-elements // (WIDE_ELEMENTS * context.lanes))
     return True, -(-elements // (rounds * context.lanes))
 

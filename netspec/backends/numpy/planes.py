@@ -33,7 +33,7 @@ from netspec.operations import Convolution
 BLOCK_BYTES = 1 << 22
 """Unfolded windows of one block."""
 
-MERGE_PLACES = 512
+MERGE_PLACES = 64
 """Below this many output places an image, the images of a batch share one product."""
 
 
@@ -59,7 +59,7 @@ def pointwise_planes(
             steps.append(partial(np.add, target, bias.reshape(groups, -1, 1), target))
         return steps + finish((slice(image, image + 1),))
 
-    return spread(context, range(len(x)), make, out.size)
+    return spread(context, range(len(x)), make, out.size * w.shape[2] // 32)
 
 
 def unfolded_planes(
@@ -76,41 +76,39 @@ def unfolded_planes(
     places, depth = math.prod(size), weight.shape[1] * math.prod(kernel_size)
     w = weight.reshape(groups, -1, depth)  # (g, o, c*k)
     row_bytes = max(1, groups * depth * x.itemsize)
-    merged = 1
-    if places < MERGE_PLACES:
-        merged = max(1, min(-(-len(x) // context.lanes), BLOCK_BYTES // (row_bytes * places)))
     limit = max(64, BLOCK_BYTES // row_bytes)
+    images = max(1, min(-(-len(x) // context.lanes), BLOCK_BYTES // (row_bytes * places)))
     shift = None if bias is None else bias.reshape(groups, -1, 1)
 
     def make(first: int) -> list[Kernel]:
-        images = x[first : first + merged]
+        part = x[first : first + images]
         steps: list[Kernel] = []
         if any(map(any, op.padding)):
-            buffer, inside = padded(context, images.shape, ((0, 0), (0, 0), *op.padding), x.dtype)
-            steps.append(partial(np.copyto, inside, images))
-            images = buffer
-        windows = _windows(op, images, kernel_size, size)  # (g, c, *k, b, *s')
-        target = out[first : first + merged]
-        if merged > 1:
+            buffer, inside = padded(context, part.shape, ((0, 0), (0, 0), *op.padding), x.dtype)
+            steps.append(partial(np.copyto, inside, part))
+            part = buffer
+        windows = _windows(op, part, kernel_size, size)  # (g, c, *k, b, *s')
+        target = out[first : first + images]
+        if places < MERGE_PLACES and images > 1:
             steps += _merged_product(w, windows, target, shift, context)
         else:
+            each = np.moveaxis(windows, len(kernel_size) + 2, 0)  # (b, g, c, *k, *s')
             for block in blocks(size, limit):
-                steps += _block_product(
-                    w, windows[(..., 0, *block)], target[(0, slice(None), *block)], shift, context
-                )
-        return steps + finish((slice(first, first + merged),))
+                there = target[(slice(None), slice(None), *block)]
+                steps += _block_product(w, each[(..., *block)], there, shift, context)
+        return steps + finish((slice(first, first + images),))
 
-    return spread(context, range(0, len(x), merged), make, out.size)
+    return spread(context, range(0, len(x), images), make, out.size * depth // 32)
 
 
 def _block_product(
     w: Array, part: Array, target: Array, shift: Array | None, context: Context
 ) -> list[Kernel]:
-    """Windows (g, c, *k, *block) through one product into target (g*o, *block)."""
+    """Windows (b, g, c, *k, *block), a product an image and group, into target (b, g*o, *block)."""
     groups, features, depth = w.shape
     columns = scratch(context, "columns", part.shape, w.dtype)
-    matrix = columns.reshape(groups, depth, -1)  # (g, c*k, p)
-    result = reshaped(target, (groups, features, matrix.shape[2]))
+    matrix = columns.reshape(len(part), groups, depth, -1)  # (b, g, c*k, p)
+    result = reshaped(target, (len(part), groups, features, matrix.shape[3]))
     steps: list[Kernel] = [partial(np.copyto, columns, part), partial(np.matmul, w, matrix, result)]
     return steps if shift is None else [*steps, partial(np.add, result, shift, result)]
 
@@ -178,7 +176,7 @@ def unfolded_rows(
     target = np.moveaxis(out, 1, -1)
     limit = places_per_block(depth, features, x.itemsize)
     if context.lanes > 1:
-        limit = min(limit, max(48, -(-len(x) * total // context.lanes)))
+        limit = max(48, min(limit * 8, -(-len(x) * total // context.lanes)))
     keep = (len(size) - 1,)  # the last axis is never cut: it is the run
     items = list(itertools.product(range(len(x)), blocks(size, limit, keep=keep)))
 
@@ -197,7 +195,7 @@ def unfolded_rows(
             steps.append(partial(np.add, direct, bias, direct))
         return steps + finish((slice(image, image + 1), slice(None), *block))
 
-    return [*refresh, *spread(context, items, make, out.size)]
+    return [*refresh, *spread(context, items, make, out.size * depth // 32)]
 
 
 def _as_rows(weight: Array, bias: Array | None, out: Array) -> None:

@@ -29,6 +29,9 @@ from netspec.operations import Convolution
 UNFOLD_BYTES = 1 << 19
 """Unfolded windows of one block: small enough to be read by the product while still in the cache."""
 
+LANE_BYTES = 1 << 22
+"""The same where several threads work: fewer, longer steps are worth more than the second-level cache."""
+
 FEWEST_PLACES = 256
 """Each product packs the weights anew: this many places are worth it."""
 
@@ -67,7 +70,10 @@ def unfolded(
     if len(x) * total < FEW_PLACES and context.lanes > 1 and features >= 32:
         shares = _shares(features, context.lanes)
     elif context.lanes > 1:
-        limit = min(limit, max(48, -(-len(x) * total // context.lanes)))
+        # long steps, since threads that meet over the interpreter wait for each other; a share each
+        most = LANE_BYTES // max(1, x.itemsize * (depth * groups + out.shape[1]))
+        rounds = -(-len(x) * total // max(1, context.lanes * most))
+        limit = max(48, -(-len(x) * total // (rounds * context.lanes)))
     images = max(1, min(len(x), limit // max(1, total)))
     items = [
         (slice(first, min(first + images, len(x))), block, share)
@@ -110,7 +116,7 @@ def unfolded(
         )
         return steps + finish((images, channels, *block))
 
-    return [*refresh, *spread(context, items, make, out.size)]
+    return [*refresh, *spread(context, items, make, out.size * depth // 32)]
 
 
 def _shares(features: int, lanes: int) -> list[slice]:

@@ -39,6 +39,10 @@ BLOCK_BYTES = 1 << 20
 """Transformed tiles and products of one block: they stay in the second-level cache."""
 
 
+LANE_BYTES = 1 << 22
+"""The same where several threads work: fewer, longer steps are worth more than the second-level cache."""
+
+
 @lru_cache
 def transforms(outputs: int, taps: int) -> tuple[Array, Array, Array]:
     """A^T (m, u), G (u, r), B^T (u, u) of F(m, r) in float64: y = A^T ((G g) * (B^T d))."""
@@ -95,7 +99,7 @@ def winograd(
     blocks = _blocks(work, len(x), context.lanes)
     if len(blocks) == 1 and context.lanes > 1 and out.ndim < 5:
         return [*work.refresh, *work.by_phase(blocks[0])]
-    return [*work.refresh, *spread(context, blocks, work.block, out.size)]
+    return [*work.refresh, *spread(context, blocks, work.block, work.work)]
 
 
 def _blocks(work: _Work, images: int, lanes: int) -> list[tuple[slice, slice]]:
@@ -108,8 +112,10 @@ def _blocks(work: _Work, images: int, lanes: int) -> list[tuple[slice, slice]]:
     )
     total = images * how.tiles[0] * row
     count = max(1, round(total / tiles))
-    if count >= lanes > 1:
-        count = -(-count // lanes) * lanes
+    if lanes > 1:
+        # long steps, since threads that meet over the interpreter wait for each other; a share each
+        rounds = -(-total * tile_bytes // (lanes * LANE_BYTES))
+        count = max(1, min(count, rounds * lanes))
     tiles = -(-total // count)
     if tiles >= row * how.tiles[0]:
         step = min(images, round(tiles / (row * how.tiles[0])))
@@ -146,6 +152,8 @@ class _Work:
         self.features, self.channels = weight.shape[:2]
         self.depth = weight.shape[2] if weight.ndim == 5 else 1
         self.points = math.prod(how.sizes)
+        tiles = len(x) * (out.size // math.prod(out.shape[:2]) // math.prod(how.outputs))
+        self.work = tiles * self.points * self.channels * self.features // 32  # in elements, for `spread`
         matrices = [transforms(m, r) for m, r in zip(how.outputs, how.taps, strict=True)]
         back, filters, data = (_kronecker([each[i] for each in matrices]) for i in range(3))
         self.back, self.data = back.astype(x.dtype), data.astype(x.dtype)  # (m, u), (u, u)
@@ -179,26 +187,33 @@ class _Work:
         row = math.prod(self.how.tiles[1:])
         count = (images.stop - images.start) * (rows.stop - rows.start) * row
         carried, product = self._carried("", count), self._product(count)
+        lanes = self.context.lanes
         if images.stop - images.start > 1:
-            parts = [(slice(i, i + 1), rows) for i in range(images.start, images.stop)]
+            parts = [(part, rows) for part in _cut(images, lanes)]
         else:
-            parts = [(images, slice(r, r + 1)) for r in range(rows.start, rows.stop)]
-        each = count // len(parts)
+            parts = [(images, part) for part in _cut(rows, lanes)]
+        places = [
+            slice(
+                (part.start - images.start) * (rows.stop - rows.start) * row + (cut.start - rows.start) * row,
+                (part.stop - images.start - 1) * (rows.stop - rows.start) * row
+                + (cut.stop - rows.start) * row,
+            )
+            for part, cut in parts
+        ]
 
         def enter(part: int) -> list[Kernel]:
-            here = carried[:, part * each : (part + 1) * each]
+            here = carried[:, places[part]]
             return self._carry(*parts[part], self._tiles(parts[part][1]), None, here)
 
         def multiply(points: slice) -> list[Kernel]:
             return [partial(np.matmul, carried[points], self.weights[0, points], product[points])]
 
         def leave(part: int) -> list[Kernel]:
-            here = product[:, part * each : (part + 1) * each]
+            here = product[:, places[part]]
             return self._return(*parts[part], self._tiles(parts[part][1]), None, here)
 
-        size = self.out.size
-        half = -(-self.points // self.context.lanes)
-        points = [slice(i, min(i + half, self.points)) for i in range(0, self.points, half)]
+        size = self.work
+        points = _cut(slice(0, self.points), lanes)
         indices = range(len(parts))
         return [
             *spread(self.context, indices, enter, size),
@@ -319,6 +334,14 @@ class _Work:
         if place is None:
             return steps + self.finish((images, channels, region))
         return steps + self.finish((images, channels, slice(place, place + 1), region))
+
+
+def _cut(whole: slice, count: int) -> list[slice]:
+    """A range in at most `count` pieces of nearly the same length."""
+    length = whole.stop - whole.start
+    count = min(count, length)
+    edges = [whole.start + length * i // count for i in range(count + 1)]
+    return [slice(first, last) for first, last in itertools.pairwise(edges)]
 
 
 def _pieces(start: int, number: int, m: int, size: int) -> list[tuple[int, int, int]]:
