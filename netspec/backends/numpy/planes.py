@@ -176,7 +176,8 @@ def unfolded_rows(
     target = np.moveaxis(out, 1, -1)
     limit = places_per_block(depth, features, x.itemsize)
     if context.lanes > 1:
-        limit = max(48, min(limit * 8, -(-len(x) * total // context.lanes)))
+        rounds = -(-total // (limit * 8 * context.lanes)) if len(x) < context.lanes else 1
+        limit = max(48, -(-total // (rounds * context.lanes))) if len(x) < context.lanes else limit * 8
     keep = (len(size) - 1,)  # the last axis is never cut: it is the run
     items = list(itertools.product(range(len(x)), blocks(size, limit, keep=keep)))
 

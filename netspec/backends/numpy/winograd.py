@@ -43,6 +43,10 @@ LANE_BYTES = 1 << 22
 """The same where several threads work: fewer, longer steps are worth more than the second-level cache."""
 
 
+FEWEST_FEATURES = 64
+"""Where there are few tiles, threads share the output channels, each so many at least."""
+
+
 @lru_cache
 def transforms(outputs: int, taps: int) -> tuple[Array, Array, Array]:
     """A^T (m, u), G (u, r), B^T (u, u) of F(m, r) in float64: y = A^T ((G g) * (B^T d))."""
@@ -97,9 +101,11 @@ def winograd(
     """x (b, c, [d,] *s) -> out (b, o, [d,] *s') in channels-last memory."""
     work = _Work(op, x, weight, bias, out, context, finish, how)
     blocks = _blocks(work, len(x), context.lanes)
-    if len(blocks) == 1 and context.lanes > 1 and out.ndim < 5:
-        return [*work.refresh, *work.by_phase(blocks[0])]
-    return [*work.refresh, *spread(context, blocks, work.block, work.work)]
+    shares = [slice(0, work.features)]
+    if len(blocks) < context.lanes:
+        shares = _cut(shares[0], max(1, min(context.lanes, work.features // FEWEST_FEATURES)))
+    items = [(images, rows, channels) for channels in shares for images, rows in blocks]
+    return [*work.refresh, *spread(context, items, work.block, work.work)]
 
 
 def _blocks(work: _Work, images: int, lanes: int) -> list[tuple[slice, slice]]:
@@ -165,72 +171,27 @@ class _Work:
             partial(_transform_weights, weight, filters),
         )
 
-    def block(self, block: tuple[slice, slice]) -> list[Kernel]:
-        """The steps of some images and tile rows; over depth, planes come in as they are needed."""
-        images, rows = block
+    def block(self, block: tuple[slice, slice, slice]) -> list[Kernel]:
+        """The steps of some images, tile rows and output channels; planes come in as they are needed."""
+        images, rows, channels = block
         tiles = self._tiles(rows)
         count = (images.stop - images.start) * math.prod(tiles)  # t
         if self.out.ndim < 5:
             carried = self._carried("", count)
             steps = self._carry(images, rows, tiles, None, carried)
-            product = self._product(count)
-            steps.append(partial(np.matmul, carried, self.weights[0], product))
-            return steps + self._return(images, rows, tiles, None, product)
-        return self._by_depth(images, rows, tiles, count)
-
-    def by_phase(self, block: tuple[slice, slice]) -> list[Kernel]:
-        """One block whose three phases are each shared out: the weights are read once, by points.
-
-        For few tiles of many channels, where reading the weights is most of the work.
-        """
-        images, rows = block
-        row = math.prod(self.how.tiles[1:])
-        count = (images.stop - images.start) * (rows.stop - rows.start) * row
-        carried, product = self._carried("", count), self._product(count)
-        lanes = self.context.lanes
-        if images.stop - images.start > 1:
-            parts = [(part, rows) for part in _cut(images, lanes)]
-        else:
-            parts = [(images, part) for part in _cut(rows, lanes)]
-        places = [
-            slice(
-                (part.start - images.start) * (rows.stop - rows.start) * row + (cut.start - rows.start) * row,
-                (part.stop - images.start - 1) * (rows.stop - rows.start) * row
-                + (cut.stop - rows.start) * row,
-            )
-            for part, cut in parts
-        ]
-
-        def enter(part: int) -> list[Kernel]:
-            here = carried[:, places[part]]
-            return self._carry(*parts[part], self._tiles(parts[part][1]), None, here)
-
-        def multiply(points: slice) -> list[Kernel]:
-            return [partial(np.matmul, carried[points], self.weights[0, points], product[points])]
-
-        def leave(part: int) -> list[Kernel]:
-            here = product[:, places[part]]
-            return self._return(*parts[part], self._tiles(parts[part][1]), None, here)
-
-        size = self.work
-        points = _cut(slice(0, self.points), lanes)
-        indices = range(len(parts))
-        return [
-            *spread(self.context, indices, enter, size),
-            *spread(self.context, points, multiply, size),
-            *spread(self.context, indices, leave, size),
-        ]
+            product = self._product("product", count, channels)
+            steps.append(partial(np.matmul, carried, self.weights[0, :, :, channels], product))
+            return steps + self._return(images, rows, channels, None, product)
+        return self._by_depth(images, rows, channels, count)
 
     def _tiles(self, rows: slice) -> tuple[int, ...]:
         return (rows.stop - rows.start, *self.how.tiles[1:])
 
-    def _by_depth(self, images: slice, rows: slice, tiles: tuple[int, ...], count: int) -> list[Kernel]:
+    def _by_depth(self, images: slice, rows: slice, channels: slice, count: int) -> list[Kernel]:
         before, size, kernel = self.op.padding[0][0], self.source.shape[1], self.depth
+        tiles = self._tiles(rows)
         ring = [self._carried(str(i), count) for i in range(kernel)]
-        product, term = (
-            self._product(count),
-            scratch(self.context, "winograd term", (self.points, count, self.features), self.out.dtype),
-        )
+        product, term = (self._product(name, count, channels) for name in ("product", "term"))
         steps: list[Kernel] = []
         ready = -1
         for place in range(self.target.shape[1]):
@@ -240,23 +201,23 @@ class _Work:
                     steps += self._carry(images, rows, tiles, plane, ring[plane % kernel])
                     ready = plane
             for number, plane in enumerate(planes):
-                weights = self.weights[plane - (place - before)]
+                weights = self.weights[plane - (place - before), :, :, channels]
                 into = term if number else product
                 steps.append(partial(np.matmul, ring[plane % kernel], weights, into))
                 if number:
                     steps.append(partial(np.add, product, term, product))
             if not planes:
                 steps.append(partial(product.fill, 0))
-            steps += self._return(images, rows, tiles, place, product)
+            steps += self._return(images, rows, channels, place, product)
         return steps
 
     def _carried(self, name: str, count: int) -> Array:
         shape = (self.points, count, self.channels)
         return scratch(self.context, f"winograd carried{name}", shape, self.out.dtype)
 
-    def _product(self, count: int) -> Array:
-        shape = (self.points, count, self.features)
-        return scratch(self.context, "winograd product", shape, self.out.dtype)
+    def _product(self, name: str, count: int, channels: slice) -> Array:
+        shape = (self.points, count, channels.stop - channels.start)
+        return scratch(self.context, f"winograd {name}", shape, self.out.dtype)
 
     def _carry(
         self, images: slice, rows: slice, tiles: tuple[int, ...], plane: int | None, into: Array
@@ -291,10 +252,10 @@ class _Work:
         return steps
 
     def _return(
-        self, images: slice, rows: slice, tiles: tuple[int, ...], place: int | None, product: Array
+        self, images: slice, rows: slice, channels: slice, place: int | None, product: Array
     ) -> list[Kernel]:
         """Products (u, t, o) through A^T to the outputs (m, t, o), which go to their places with the bias."""
-        how = self.how
+        how, tiles = self.how, self._tiles(rows)
         count = math.prod(how.outputs)
         results = scratch(self.context, "winograd gathered", (count, *product.shape[1:]), product.dtype)
         steps: list[Kernel] = [
@@ -305,8 +266,9 @@ class _Work:
                 results.reshape(count, -1),
             )
         ]
-        target = self.target[images] if place is None else self.target[images, place]  # (b, *s', o)
-        values = results.reshape(*how.outputs, len(target), *tiles, self.features)
+        target = self.target[images] if place is None else self.target[images, place]
+        target = target[..., channels]  # (b, *s', o)
+        values = results.reshape(*how.outputs, len(target), *tiles, target.shape[-1])
         starts = (rows.start, *(0 for _ in tiles[1:]))
         pieces = [
             _pieces(start, number, m, size)
@@ -327,10 +289,9 @@ class _Work:
             if self.bias is None:
                 steps.append(partial(np.copyto, there, here))
             else:
-                steps.append(partial(np.add, here, self.bias, there))
+                steps.append(partial(np.add, here, self.bias[channels], there))
         last = min((rows.stop) * how.outputs[0], target.shape[1])
         region = slice(rows.start * how.outputs[0], last)
-        channels = slice(None)
         if place is None:
             return steps + self.finish((images, channels, region))
         return steps + self.finish((images, channels, slice(place, place + 1), region))
