@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
 from netspec.backends.base import Array, Backend, Context, Kernel, KernelError
 from netspec.operations import ArraySpec
+from netspec.program.builder import Step
 from netspec.program.compile import Program
 from netspec.program.memory import Plan, plan
 
@@ -41,11 +43,12 @@ class Executor:
         for key, value in program.states.items():
             arrays[value] = states[key]
             context.origins[id(arrays[value])] = ("state", key)
-        self._set_up(arrays)
+        set_up = _SetUp(program, backend, context, arrays)
         planned = planned or plan(program)
         _place(program, planned, backend, arrays)
         self.kernels: list[tuple[Kernel, str]] = []
         for step in program.steps:
+            set_up.compute(step)
             if step.outputs and step.outputs[0] in planned.views:
                 target = step.outputs[0]
                 view = backend.view(step.operation, arrays[step.inputs[0]], program.values[target])
@@ -56,25 +59,11 @@ class Executor:
             inputs = [arrays[v] for v in step.inputs]
             outputs = [arrays[v] for v in step.outputs]
             self.kernels.append((backend.bind(step.operation, inputs, outputs, context), step.label))
+            set_up.release(step)
         context.origins.clear()  # ids mean nothing once the arrays of the set-up are gone
         self.inputs = {name: arrays[v] for name, v in program.inputs.items()}
         self.outputs = {name: arrays[v] for name, v in program.outputs.items()}
         self.updates = {key: arrays[v] for key, v in program.updates.items()}
-
-    def _set_up(self, arrays: dict[int, Array]) -> None:
-        """Run the steps that depend on weights alone."""
-        program, context = self.program, self.context
-        with self.backend.running():
-            for step in program.setup:
-                inputs = [arrays[v] for v in step.inputs]
-                outputs = [self.backend.empty(program.values[v]) for v in step.outputs]
-                self.backend.bind(step.operation, inputs, outputs, context)()
-                arrays.update(zip(step.outputs, outputs, strict=True))
-                origins = tuple(context.origins.get(id(x)) for x in inputs)
-                if None not in origins:
-                    for value in step.outputs:
-                        form = (step.operation, origins, step.outputs.index(value), program.values[value])
-                        context.origins[id(arrays[value])] = form
 
     def run(self, inputs: Mapping[str, Array], rng: Any = None) -> dict[str, Array]:
         """The outputs of one call, as views of the buffers: copy what is to be kept.
@@ -92,6 +81,54 @@ class Executor:
             except KernelError as error:
                 raise StepError(label, str(error)) from None
         return self.outputs
+
+
+class _SetUp:
+    """The steps that depend on weights alone: each runs when a kernel is bound to its result.
+
+    A result that no further step reads is given up at once, since most kernels have brought it into a form
+    of their own: folded weights never lie beside each other in memory.
+    """
+
+    def __init__(
+        self, program: Program, backend: Backend, context: Context, arrays: dict[int, Array]
+    ) -> None:
+        self.values, self.backend, self.context, self.arrays = program.values, backend, context, arrays
+        self.producer = {value: step for step in program.setup for value in step.outputs}
+        self.readers = Counter(v for step in (*program.setup, *program.steps) for v in step.inputs)
+
+    def compute(self, step: Step) -> None:
+        """Have the inputs of a step ready."""
+        waiting = [step]
+        while waiting:
+            missing = [v for v in waiting[-1].inputs if v in self.producer and v not in self.arrays]
+            if missing:
+                waiting.append(self.producer[missing[0]])
+                continue
+            ready = waiting.pop()
+            if ready is not step:
+                self._run(ready)
+                self.release(ready)
+
+    def release(self, step: Step) -> None:
+        """The step has been bound: forget what nobody else reads."""
+        for value in step.inputs:
+            self.readers[value] -= 1
+            if value in self.producer and not self.readers[value]:
+                self.context.origins.pop(id(self.arrays[value]), None)
+                del self.arrays[value]
+
+    def _run(self, step: Step) -> None:
+        arrays, context = self.arrays, self.context
+        inputs = [arrays[v] for v in step.inputs]
+        outputs = [self.backend.empty(self.values[v]) for v in step.outputs]
+        with self.backend.running():
+            self.backend.bind(step.operation, inputs, outputs, context)()
+        arrays.update(zip(step.outputs, outputs, strict=True))
+        origins = tuple(context.origins.get(id(x)) for x in inputs)
+        if None not in origins:
+            for port, value in enumerate(step.outputs):
+                context.origins[id(arrays[value])] = (step.operation, origins, port, self.values[value])
 
 
 def _place(program: Program, planned: Plan, backend: Backend, arrays: dict[int, Array]) -> None:

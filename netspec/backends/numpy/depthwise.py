@@ -59,9 +59,10 @@ def depthwise(
         lambda array: np.copyto(array, np.moveaxis(weight[:, 0], 0, -1)[..., None, :]),
     )
     taps = taps.reshape(*kernel_size, -1)
+    cuts = _row_blocks(size, features, len(x), context.lanes)
     shift = None
     if bias is not None:
-        shift, refresh = repeated(context, bias, size[-1])
+        shift, refresh = repeated(context, bias, max(extent(cut)[-1] for cut in cuts))
         steps = steps + refresh
     source, target = np.moveaxis(x, 1, -1), np.moveaxis(out, 1, -1)  # (n, *s, c)
     finish = finish or nothing
@@ -72,12 +73,12 @@ def depthwise(
         result = there if _dense(there) else scratch(context, "result", there.shape, out.dtype)
         made = _block(op, source[image], taps, result, block, context)
         if shift is not None:
-            made.append(partial(np.add, result, shift, there))
+            made.append(partial(np.add, result, shift[: result.shape[-2]], there))
         elif result is not there:
             made.append(partial(np.copyto, there, result))
         return made + finish((slice(image, image + 1), slice(None), *block))
 
-    items = list(itertools.product(range(len(x)), _row_blocks(size, features, len(x), context.lanes)))
+    items = list(itertools.product(range(len(x)), cuts))
     return steps + spread(context, items, make, out.size * math.prod(kernel_size) // 32)
 
 
@@ -204,7 +205,7 @@ def _region(
             continue
         run = wide * features
         view = as_strided(
-            corner[(*(slice(None) for _ in range(rank - 1)), slice(first * op.stride[-1], None))],
+            corner[(*(slice(None) for _ in range(rank - 1)), slice(first, None))],
             (*weights.shape[:-1], *result.shape[:-2], pieces, run),
             (*jumps, *moves[:-1], moves[-1] * wide, x.itemsize),
             writeable=False,

@@ -98,7 +98,7 @@ def _by_block(
 
 
 def _alike(x: Array, out: Array) -> bool:
-    return x.shape == out.shape and x.flags.c_contiguous
+    return x.shape == out.shape and bool(x.flags.c_contiguous)
 
 
 def _tiled(x: Array, out: Array, context: Context) -> tuple[Array, Kernel] | None:

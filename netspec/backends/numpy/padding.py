@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 
 from netspec.backends.base import Array, Context, Kernel
-from netspec.backends.numpy.arrays import along, scratch, sequence
+from netspec.backends.numpy.arrays import along, memory_order, scratch, sequence
 from netspec.backends.numpy.registry import kernel
 from netspec.operations import Pad
 
@@ -19,29 +19,32 @@ def pad(op: Pad, inputs: Sequence[Array], outputs: Sequence[Array], context: Con
     (x,), (out,) = inputs, outputs
     if out.size == 0:
         return sequence()
+    order = memory_order(x)
+    x, out = x.transpose(order), out.transpose(order)
+    widths = [op.widths[axis] for axis in order]
     if op.mode == "constant":
-        return sequence(_constant(op, x, out))
-    wide = [axis for axis, width in enumerate(op.widths) if width != (0, 0)]
+        return sequence(_constant(widths, op.value, x, out))
+    wide = [axis for axis, width in enumerate(widths) if width != (0, 0)]
     if not wide:
         return partial(np.copyto, out, x)
     steps: list[Kernel] = []
     for axis in wide:
         shape = (*out.shape[: axis + 1], *x.shape[axis + 1 :])
         target = out if axis == wide[-1] else scratch(context, f"axis{axis}", shape, out.dtype)
-        places = _places(op.mode, x.shape[axis], *op.widths[axis])
+        places = _places(op.mode, x.shape[axis], *widths[axis])
         for here, there in _runs(places):
             steps.append(partial(np.copyto, target[along(axis, here)], x[along(axis, there)]))
         x = target
     return sequence(steps)
 
 
-def _constant(op: Pad, x: Array, out: Array) -> list[Kernel]:
+def _constant(widths: Sequence[tuple[int, int]], number: float, x: Array, out: Array) -> list[Kernel]:
     """Copies the inside, then fills the strips of each axis beside the inside of the axes before it."""
-    value = np.asarray(op.value).astype(out.dtype)
+    value = np.asarray(number).astype(out.dtype)
     inside: list[slice] = []
     crop: list[slice] = []
     steps: list[Kernel] = []
-    for (before, after), wide in zip(op.widths, out.shape, strict=True):
+    for (before, after), wide in zip(widths, out.shape, strict=True):
         start = min(max(before, 0), wide)
         stop = max(start, wide - max(after, 0))
         steps += [

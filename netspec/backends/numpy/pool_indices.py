@@ -21,6 +21,7 @@ from netspec.backends.numpy.arrays import (
     CACHE_ELEMENTS,
     Block,
     along,
+    block_limit,
     blocks,
     collected,
     compact,
@@ -59,8 +60,9 @@ def max_with_indices(
         search = _Search(windows, source, values[block], indices[block], rows, first, context)
         return search.quick() if quick else search.every_place()
 
-    limit = blocks(values.shape, CACHE_ELEMENTS, keep=range(first + 1, x.ndim))
-    return spread(context, [block[: first + 1] for block in limit], make, x.size)
+    wide, limit = block_limit(context, x.size)
+    cuts = blocks(values.shape, limit, keep=range(first + 1, x.ndim))
+    return spread(context, [block[: first + 1] for block in cuts], make, x.size if wide else 0)
 
 
 def _covered(taps: Sequence[Tap], count: int) -> bool:
@@ -303,9 +305,6 @@ def _flat(places: Sequence[Array], sizes: Sequence[int]) -> Array:
 PLANE = 1 << 8
 """Planes of at least so many places are filled one by one, which needs no index into the whole array."""
 
-CHANNELS = 32
-"""Fewest channels that are put back on their own where they lie side by side."""
-
 
 def unpool(x: Array, index: Array, out: Array, context: Context) -> list[Kernel]:
     """out (n, c, *s') = zeros with x (n, c, *s) at the flat indices of each plane; the last one wins."""
@@ -313,10 +312,7 @@ def unpool(x: Array, index: Array, out: Array, context: Context) -> list[Kernel]
     if not index.size or not size:  # torch leaves an empty plane without looking at the indices
         return [partial(np.copyto, out, 0)]
     first, (moved, x, index) = in_memory_order(out, x, index)
-    if first == 1:
-        limit = max(CHANNELS, -(-out.shape[1] // context.lanes))
-    else:
-        limit = max(1, CACHE_ELEMENTS // size)
+    limit = out.shape[1] if first == 1 else max(1, CACHE_ELEMENTS // size)
     target, after = collected(context, "out", moved)
 
     def make(block: Block) -> list[Kernel]:
@@ -331,7 +327,8 @@ def unpool(x: Array, index: Array, out: Array, context: Context) -> list[Kernel]
             return [*steps, *(partial(setitem, *plane) for plane in planes)]
         return steps + _put_flat(x[where], index[where], target, block, first, context)
 
-    return [*spread(context, blocks(out.shape[:2], limit), make, out.size), *after]
+    # on one lane: NumPy assigns by index without letting go of the interpreter
+    return [*(step for block in blocks(out.shape[:2], limit) for step in make(block)), *after]
 
 
 def _put_flat(

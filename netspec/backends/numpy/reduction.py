@@ -1,33 +1,35 @@
-"""Reductions, and the normalisations built on them.
-
-NumPy adds pairwise only along the innermost axis. Where other axes are summed in float32, the
-accumulator is float64, so that sums are at least as exact as torch's.
-"""
+"""Reductions, and the normalisations built on them."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
 
 import numpy as np
 
 from netspec.backends.base import Array, Context, Kernel
 from netspec.backends.numpy.arrays import (
     CACHE_ELEMENTS,
+    Block,
+    block_limit,
     blocks,
     collected,
     compact,
-    extent,
+    memory_order,
     scratch,
     sequence,
+    spread,
 )
 from netspec.backends.numpy.registry import kernel
+from netspec.backends.numpy.sums import extreme_over, sum_over
 from netspec.operations import ArgMax, Moments, Normalize, Reduce, Softmax
 
-NAIVE_TERMS = 64
-"""So many terms may be added one after the other in float32."""
+ROW_ELEMENTS = 2 * CACHE_ELEMENTS
+"""Elements of a block; with fewer, the numbers kept for each row weigh more than the block."""
+
+LONGEST_RUN = 512
+"""A last axis of up to this size is not cut: short runs cost more than a block beyond the cache."""
 
 
 def _positive(axes: Sequence[int], rank: int) -> tuple[int, ...]:
@@ -39,42 +41,58 @@ def _kept(shape: Sequence[int], axes: Sequence[int]) -> tuple[int, ...]:
     return tuple(1 if axis in axes else size for axis, size in enumerate(shape))
 
 
-def _sum(x: Array, axes: tuple[int, ...], out: Array, context: Context, name: str) -> list[Kernel]:
-    """out = sum of x over `axes`; `out` has the kept shape."""
-    terms = math.prod(x.shape[axis] for axis in axes)
-    # the run of summed innermost axes is added pairwise; what is left is added one by one
-    inner = x.ndim
-    while inner and inner - 1 in axes:
-        inner -= 1
-    naive = terms // max(1, math.prod(x.shape[inner:]))
-    if out.dtype in (np.float32, np.complex64) and (
-        naive > NAIVE_TERMS or (terms > NAIVE_TERMS and not x.flags.c_contiguous)
-    ):
-        wide = np.float64 if out.dtype == np.float32 else np.complex128
-        total = scratch(context, name, out.shape, wide)
-        return [
-            partial(np.add.reduce, x, axes, wide, total, True),
-            partial(np.copyto, out, total, casting="unsafe"),
-        ]
-    return [partial(np.add.reduce, x, axes, out.dtype, out, True)]
-
-
 @kernel(Reduce)
 def reduce(op: Reduce, inputs: Sequence[Array], outputs: Sequence[Array], context: Context) -> Kernel:
-    """One ufunc reduction; the mean divides afterwards (the mean of nothing is NaN)."""
+    """One reduction; the mean divides afterwards (the mean of nothing is NaN)."""
     (x,), (out,) = inputs, outputs
     axes = _positive(op.axes, x.ndim)
     target = out.reshape(_kept(x.shape, axes))  # axes of size 1 put back: always a view
     count = math.prod(x.shape[axis] for axis in axes)
     if op.function == "mean":
         divide = partial(np.true_divide, target, target.dtype.type(count), target)
-        return sequence(_sum(x, axes, target, context, "total"), [divide])
+        return sequence(sum_over(x, axes, target, context), [divide])
     if op.function == "sum":
-        return sequence(_sum(x, axes, target, context, "total"))
-    ufunc: Any = {"max": np.maximum, "min": np.minimum, "prod": np.multiply}[op.function]
+        return sequence(sum_over(x, axes, target, context))
     if out.size == 0:
         return sequence()
-    return partial(ufunc.reduce, x, axes, out.dtype, target, True)
+    if op.function == "prod":
+        return partial(np.multiply.reduce, x, axes, out.dtype, target, True)
+    return sequence(
+        extreme_over(np.maximum if op.function == "max" else np.minimum, x, axes, target, context)
+    )
+
+
+def _by_rows(
+    x: Array,
+    others: Sequence[Array],
+    axes: tuple[int, ...],
+    context: Context,
+    make: Callable[[Array, list[Array], tuple[int, ...], Block], list[Kernel]],
+) -> list[Kernel]:
+    """The steps of `make` for blocks of x in which `axes` are whole, in the order that x lies in memory.
+
+    make: (block of x, the same block of the others, the axes, the block) -> steps. Blocks do not depend on
+    the number of lanes, since sums round differently in other blocks.
+    """
+    order = memory_order(x)
+    moved = tuple(place for place, axis in enumerate(order) if axis in axes)
+    x, *others = (array.transpose(order) for array in (x, *others))
+    last = x.ndim - 1
+    keep = (*moved, last) if last not in moved and x.shape[-1] <= LONGEST_RUN else moved
+    cuts = blocks(x.shape, ROW_ELEMENTS, keep=keep)
+    return spread(
+        context,
+        cuts,
+        lambda block: make(x[block], [_at(other, block) for other in others], moved, block),
+        x.size if block_limit(context, x.size)[0] else 0,
+    )
+
+
+def _at(array: Array, block: Block) -> Array:
+    """The part of an array that keeps reduced axes with size 1."""
+    return array[
+        tuple(slice(0, 1) if size == 1 else piece for size, piece in zip(array.shape, block, strict=True))
+    ]
 
 
 @kernel(ArgMax)
@@ -85,12 +103,19 @@ def argmax(op: ArgMax, inputs: Sequence[Array], outputs: Sequence[Array], contex
         return sequence()
     if op.axis is None or x.ndim == 0:
         rows, before = compact(context, "rows", x, (1, x.size))
-    else:
-        axis = op.axis % x.ndim
-        moved = np.moveaxis(x, axis, -1)
-        rows, before = compact(context, "rows", moved, (-1, x.shape[axis]))
-    target, after = collected(context, "out", out, (len(rows),))
-    return sequence(before, [partial(rows.argmax, 1, target)], after)
+        target, after = collected(context, "out", out, (1,))
+        return sequence(before, [partial(rows.argmax, 1, target)], after)
+    axis = op.axis % x.ndim
+    moved = np.moveaxis(x, axis, -1)
+    places = out.reshape(moved.shape[:-1])  # with or without the searched axis as 1: always a view
+
+    def make(block: Block) -> list[Kernel]:
+        rows, before = compact(context, "rows", moved[block], (-1, moved.shape[-1]))
+        target, after = collected(context, "out", places[block[:-1]], (len(rows),))
+        return [*before, partial(rows.argmax, 1, target), *after]
+
+    cuts = blocks(moved.shape, CACHE_ELEMENTS, keep=(moved.ndim - 1,))
+    return sequence(spread(context, cuts, make, x.size if block_limit(context, x.size)[0] else 0))
 
 
 @kernel(Softmax)
@@ -101,33 +126,37 @@ def softmax(op: Softmax, inputs: Sequence[Array], outputs: Sequence[Array], cont
         return sequence()
     if x.ndim == 0:
         x, out = x.reshape(1), out.reshape(1)
-    axis = op.axis % x.ndim
-    steps: list[Kernel] = []
-    for block in blocks(x.shape, CACHE_ELEMENTS, keep=(axis,)):
-        part, target = x[block], out[block]
-        row = scratch(context, "row", _kept(part.shape, (axis,)), out.dtype)
-        powers = scratch(context, "powers", part.shape, out.dtype) if op.log else target
-        steps += [
-            partial(np.maximum.reduce, part, axis, None, row, True),
+
+    def make(part: Array, others: list[Array], axes: tuple[int, ...], block: Block) -> list[Kernel]:
+        (target,) = others
+        row = scratch(context, "row", _kept(part.shape, axes), out.dtype)
+        direct = target.flags.c_contiguous and not op.log
+        powers = target if direct else scratch(context, "powers", part.shape, out.dtype)
+        steps: list[Kernel] = [
+            *extreme_over(np.maximum, part, axes, row, context),
             partial(np.subtract, part, row, target),
             partial(np.exp, target, powers),
-            *_sum(powers, (axis,), row, context, "total"),
+            *sum_over(powers, axes, row, context),
         ]
         if op.log:
-            steps += [partial(np.log, row, row), partial(np.subtract, target, row, target)]
-        else:
-            steps.append(partial(np.true_divide, target, row, target))
-    return sequence(steps)
+            return [*steps, partial(np.log, row, row), partial(np.subtract, target, row, target)]
+        return [*steps, partial(np.true_divide, powers, row, target)]
+
+    return sequence(_by_rows(x, [out], (op.axis % x.ndim,), context, make))
+
+
+def _divided(array: Array, count: int) -> Kernel:
+    return partial(np.true_divide, array, array.dtype.type(count), array)
 
 
 def _deviations(
     part: Array, axes: tuple[int, ...], mean: Array, away: Array, context: Context
 ) -> list[Kernel]:
     """mean over `axes` (kept), and away = x - mean."""
-    count = mean.dtype.type(math.prod(part.shape[axis] for axis in axes))
+    count = math.prod(part.shape[axis] for axis in axes)
     return [
-        *_sum(part, axes, mean, context, "total"),
-        partial(np.true_divide, mean, count, mean),
+        *sum_over(part, axes, mean, context),
+        _divided(mean, count),
         partial(np.subtract, part, mean, away),
     ]
 
@@ -136,48 +165,53 @@ def _mean_square(
     part: Array, axes: tuple[int, ...], out: Array, squares: Array, context: Context
 ) -> list[Kernel]:
     """out = mean of part**2 over `axes` (kept)."""
-    count = out.dtype.type(math.prod(part.shape[axis] for axis in axes))
+    count = math.prod(part.shape[axis] for axis in axes)
     return [
         partial(np.multiply, part, part, squares),
-        *_sum(squares, axes, out, context, "total"),
-        partial(np.true_divide, out, count, out),
+        *sum_over(squares, axes, out, context),
+        _divided(out, count),
     ]
 
 
 @kernel(Moments)
 def moments(op: Moments, inputs: Sequence[Array], outputs: Sequence[Array], context: Context) -> Kernel:
     """Two passes: the mean, then the mean squared deviation from it."""
-    (x,), (mean, variance) = inputs, outputs
+    (x,), results = inputs, outputs
     axes = _positive(op.axes, x.ndim)
-    mean, variance = (array.reshape(_kept(x.shape, axes)) for array in (mean, variance))
-    steps: list[Kernel] = []
+    kept = [array.reshape(_kept(x.shape, axes)) for array in results]
     if x.size == 0:
-        return sequence([partial(np.copyto, array, np.nan) for array in (mean, variance)])
-    for block in blocks(x.shape, CACHE_ELEMENTS, keep=axes):
-        row = tuple(slice(0, 1) if axis in axes else piece for axis, piece in enumerate(block))
-        away = scratch(context, "away", extent(block), x.dtype)
-        steps += _deviations(x[block], axes, mean[row], away, context)
-        steps += _mean_square(away, axes, variance[row], away, context)
-    return sequence(steps)
+        return sequence([partial(np.copyto, array, np.nan) for array in kept])
+
+    def make(part: Array, others: list[Array], axes: tuple[int, ...], block: Block) -> list[Kernel]:
+        mean, variance = others
+        away = scratch(context, "away", part.shape, x.dtype)
+        return [
+            *_deviations(part, axes, mean, away, context),
+            *_mean_square(away, axes, variance, away, context),
+        ]
+
+    return sequence(_by_rows(x, kept, axes, context, make))
 
 
 @kernel(Normalize)
 def normalize(op: Normalize, inputs: Sequence[Array], outputs: Sequence[Array], context: Context) -> Kernel:
     """(x - mean) / sqrt(variance + eps), block by block; `out` holds the deviations in between."""
     (x,), (out,) = inputs, outputs
-    axes = _positive(op.axes, x.ndim)
-    steps: list[Kernel] = []
-    for block in blocks(x.shape, CACHE_ELEMENTS, keep=axes):
-        part, target = x[block], out[block]
+
+    def make(part: Array, others: list[Array], axes: tuple[int, ...], block: Block) -> list[Kernel]:
+        (target,) = others
         row = scratch(context, "row", _kept(part.shape, axes), out.dtype)
         squares = scratch(context, "squares", part.shape, out.dtype)
+        steps: list[Kernel] = []
         if op.center:
             steps += _deviations(part, axes, row, target, context)
             part = target
-        steps += [
+        return [
+            *steps,
             *_mean_square(part, axes, row, squares, context),
             partial(np.add, row, out.dtype.type(op.eps), row),
             partial(np.sqrt, row, row),
             partial(np.true_divide, part, row, target),
         ]
-    return sequence(steps)
+
+    return sequence(_by_rows(x, [out], _positive(op.axes, x.ndim), context, make))

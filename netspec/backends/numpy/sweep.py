@@ -15,7 +15,16 @@ from typing import Any
 import numpy as np
 
 from netspec.backends.base import Array, Context, Kernel
-from netspec.backends.numpy.arrays import CACHE_ELEMENTS, Block, along, blocks, scratch, spread, tap
+from netspec.backends.numpy.arrays import (
+    CACHE_ELEMENTS,
+    Block,
+    along,
+    block_limit,
+    blocks,
+    scratch,
+    spread,
+    tap,
+)
 
 Taps = list[tuple[slice, slice]]
 """For each kernel tap along one axis: the outputs whose window has it inside the input, and where."""
@@ -55,7 +64,7 @@ def in_memory_order(x: Array, *others: Array) -> tuple[int, list[Array]]:
     return 2, [x, *others]
 
 
-def row_blocks(first: int, x: Array, out: Array, limit: int = 2 * CACHE_ELEMENTS) -> list[Block]:
+def row_blocks(first: int, x: Array, out: Array, limit: int) -> list[Block]:
     """Slices of the axes of `out` up to its first spatial one, such that whole input rows fit the cache."""
     shape = (*out.shape[: first + 1], *x.shape[first + 1 :])
     return [block[: first + 1] for block in blocks(shape, limit, keep=range(first + 1, x.ndim))]
@@ -94,7 +103,9 @@ def sweep(
             source = result
         return steps + (after(block, target) if after else [])
 
-    return spread(context, row_blocks(first, x, out), make, x.size)
+    wide, limit = block_limit(context, x.size)
+    cuts = row_blocks(first, x, out, limit if wide else 2 * CACHE_ELEMENTS)
+    return spread(context, cuts, make, x.size if wide else 0)
 
 
 def sweep_axis(combine: Any, start: Any, taps: Taps, axis: int, source: Array, result: Array) -> list[Kernel]:

@@ -18,17 +18,27 @@ from typing import NamedTuple
 import numpy as np
 
 from netspec.backends.base import Array, Context, Kernel
-from netspec.backends.numpy.arrays import along, gemm_ready, prepared, scratch, sequence, spread, tap, viewed
+from netspec.backends.numpy.arrays import (
+    along,
+    extent,
+    gemm_ready,
+    prepared,
+    scratch,
+    sequence,
+    spread,
+    tap,
+    viewed,
+)
 from netspec.backends.numpy.convolution import convolution
 from netspec.backends.numpy.depthwise import repeated
 from netspec.backends.numpy.finish import Finish, nothing
 from netspec.backends.numpy.registry import kernel
 from netspec.operations import Convolution, TransposedConvolution
 
-PRODUCT_ELEMENTS = 1 << 18
+PRODUCT_ELEMENTS = 1 << 17
 """Elements of one product: they are summed while they are in the second-level cache."""
 
-PRODUCT_COLUMNS = 1024
+PRODUCT_COLUMNS = 256
 """Taps of the first axis share a product while its columns (taps * channels) are fewer than this."""
 
 BLOCK_MULTIPLIES = 1 << 23
@@ -111,7 +121,7 @@ def _reversed(
     x, weight, *bias = inputs
     groups = op.groups
     split = weight.reshape(groups, -1, *weight.shape[1:])  # (g, c, o, *k)
-    turned = np.flip(split, range(3, split.ndim)).swapaxes(1, 2)  # (g, o, c, *k)
+    turned = np.flip(split, tuple(range(3, split.ndim))).swapaxes(1, 2)  # (g, o, c, *k)
     shape = (groups * turned.shape[1], *turned.shape[2:])
     array, refresh = prepared(
         context,
@@ -122,7 +132,8 @@ def _reversed(
     )
     if not refresh:  # fixed weights: `array` lives as long as the network, so its id stays its own
         context.origins[id(array)] = (context.origins[id(weight)], "reversed", groups)
-    return sequence(refresh, [convolution(op, [x, array, *bias], outputs, context, finish)])
+    made = convolution(op, [x, array, *bias], outputs, context, finish)  # type: ignore[call-arg]
+    return sequence(refresh, [made])
 
 
 def _summed(
@@ -152,9 +163,13 @@ def _summed(
         weights.append(array)
         steps += refresh
     target = np.moveaxis(out.reshape(len(out), groups, features, *out.shape[2:]), (1, 2), (-2, -1))
+    multiplies = math.prod(x.shape) * math.prod(kernel_size) * features
+    columns = min(together, len(first_axis)) * width * groups
+    blocks = _blocks(len(x), math.prod(x.shape[2:]) * columns, multiplies, out.shape[2], op.stride[0])
     shift = None
     if bias is not None:
-        shift, refresh = repeated(context, bias, out.shape[-1])
+        across = out.shape[-1] if out.ndim > 3 else max(extent(block)[-1] for block in blocks)
+        shift, refresh = repeated(context, bias, across)
         steps += refresh
     finish = finish or nothing
 
@@ -179,24 +194,23 @@ def _summed(
         made = sums.steps
         if shift is not None:
             rows = np.moveaxis(out[block.images, :, block.rows], 1, -1)
-            made.append(partial(np.add, rows, shift, rows))
+            made.append(partial(np.add, rows, shift[: rows.shape[-2]], rows))
         return made + finish((block.images, slice(None), block.rows))
 
-    multiplies = math.prod(x.shape) * math.prod(kernel_size) * features
-    columns = min(together, len(first_axis)) * width * groups
-    blocks = _blocks(len(x), math.prod(x.shape[2:]) * columns, multiplies, out.shape[2], op.stride[0])
     return steps + spread(context, blocks, make, multiplies // 64 + out.size)
 
 
 def _taps(size: int, k: int, stride: int, dilation: int, cut: int, limit: int) -> list[Tap]:
-    """The taps of one axis; first those that reach every output of their phase."""
+    """The taps of one axis that reach an output, phase by phase, first those that reach all of it."""
     taps = [
         Tap(number, (number * dilation - cut) % stride, *tap(size, number * dilation - cut, stride, limit))
         for number in range(k)
     ]
-    return sorted(
-        taps, key=lambda each: len(range(limit)[each.there]) < len(range(each.phase, limit, stride))
-    )
+
+    def order(each: Tap) -> tuple[int, bool]:
+        return each.phase, len(range(limit)[each.there]) < len(range(each.phase, limit, stride))
+
+    return sorted((each for each in taps if each.here.start < each.here.stop), key=order)
 
 
 def _cut(leading: Tap, rows: slice) -> Tap:

@@ -13,7 +13,7 @@ from numpy_kernels import BACKEND, run, values
 
 from netspec.backends.base import Context, KernelError
 from netspec.backends.numpy.functions import TABLE
-from netspec.operations import Affine, Elementwise
+from netspec.operations import RUNNING, Affine, Elementwise, Fused, Stage
 from netspec.operations.elementwise import FUNCTIONS
 
 INF, NAN = math.inf, math.nan
@@ -164,6 +164,12 @@ def test_nothing_and_a_single_number(name: str) -> None:
         ("softplus", (1.0, 20.0), [-1e4, 1e4, INF, -INF, NAN], [0, 1e4, INF, 0, NAN]),
         ("log_sigmoid", (), [-1e4, 1e4, -INF, INF], [-1e4, 0, -INF, 0]),
         ("elu", (1.0, 1.0, 1.0), [-INF, INF, NAN, 0], [-1, INF, NAN, 0]),
+        ("hardswish", (), [-INF, INF, NAN, -9], [NAN, INF, NAN, 0]),
+        ("hardsigmoid", (), [-INF, INF, NAN, -9], [0, 1, NAN, 0]),
+        ("leaky_relu", (0.1,), [NAN, -INF, INF, -0.0], [NAN, -INF, INF, 0]),
+        ("leaky_relu", (3.0,), [NAN, -INF, INF, -0.0], [NAN, -INF, INF, 0]),
+        ("leaky_relu", (-1.0,), [NAN, -INF, INF, -0.0], [NAN, INF, INF, 0]),
+        ("clamp", (None, 1.0), [NAN, INF, -INF], [NAN, 1, -INF]),
         ("hardshrink", (0.5,), [NAN, -INF], [NAN, -INF]),
         ("softshrink", (0.5,), [NAN, -INF, INF], [NAN, -INF, INF]),
         ("threshold", (0.0, 7.0), [NAN, 0, 1], [NAN, 7, 1]),
@@ -187,6 +193,8 @@ def test_extremes(name: str, constants: tuple[Any, ...], x: list[float], expecte
         ("xlogy", [0, 0, 0, 2], [0, INF, NAN, 0], [0, 0, NAN, -INF]),
         ("kl_div", [1, 2], [0, 1], [0, -2]),
         ("bce", [0, 1, 0, 1, 0.5], [0, 1, 1, 0, 1], [0, 0, 100, 100, math.log(2)]),
+        ("prelu", [NAN, -INF, INF, -1, 1], [0.5, 0.5, -1, NAN, NAN], [NAN, -INF, INF, NAN, 1]),
+        ("prelu", [-INF, -2, 2], [0, INF, INF], [NAN, -INF, 2]),
         ("maximum", [NAN, 1, -INF], [1, NAN, INF], [NAN, NAN, INF]),
         ("minimum", [NAN, 1, -INF], [1, NAN, INF], [NAN, NAN, -INF]),
         ("div", [1, -1, 0], [0, 0, 0], [INF, -INF, NAN]),
@@ -260,6 +268,33 @@ def test_blocks_cover_large_arrays() -> None:
         result = run(Affine(1), [data, scale, scale], (data.shape, np.float32), messy=messy)
         shape = (-1, 1, 1)
         np.testing.assert_allclose(result, data * scale.reshape(shape) + scale.reshape(shape), rtol=1e-6)
+
+
+@pytest.mark.parametrize("how", [{}, {"last": True}, {"lanes": 2}, {"last": True, "lanes": 2}])
+@pytest.mark.parametrize("channels", [16, 80])
+def test_one_number_a_channel_in_any_layout(how: dict[str, Any], channels: int) -> None:
+    x = values(1, (2, channels, 5000 // channels, 64), np.float32)
+    each = values(2, (2, channels, 1, 1), np.float32)
+    spec = (x.shape, np.float32)
+    np.testing.assert_array_equal(run(Elementwise("mul"), [x, each], spec, **how), x * each)
+    slopes = np.where(x > 0, x, x * each[:1])
+    np.testing.assert_array_equal(run(Elementwise("prelu"), [x, each[:1]], spec, **how), slopes)
+    gate = Fused(Elementwise("mul"), 2, (Stage(Elementwise("add"), (RUNNING, 2)),))
+    result = run(gate, [x, each, each + 1], spec, **how)
+    np.testing.assert_array_equal(result, x * each + (each + 1))
+    scale, shift = each[0, :, 0, 0], each[1, :, 0, 0]
+    result = run(Affine(1), [x, scale, shift], spec, **how)
+    np.testing.assert_array_equal(result, x * each[0] + each[1])
+
+
+@pytest.mark.parametrize("lanes", [1, 2, 3])
+def test_any_number_of_lanes_gives_the_same_bits(lanes: int) -> None:
+    x = values(1, (7, 16, 81, 80), np.float32)
+    steps = (Stage(Elementwise("add"), (RUNNING, 1)), Stage(Elementwise("gelu", ("none",)), (RUNNING,)))
+    op = Fused(Elementwise("silu"), 1, steps)
+    results = [run(op, [x, x], (x.shape, np.float32), last=last, lanes=lanes) for last in (False, True)]
+    for result in results:
+        np.testing.assert_array_equal(result, run(op, [x, x], (x.shape, np.float32)))
 
 
 def test_error_function_is_exact() -> None:

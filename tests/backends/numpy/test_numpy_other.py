@@ -16,12 +16,14 @@ from netspec import operations
 from netspec.backends.base import Context, KernelError
 from netspec.backends.numpy import backend as backend_module
 from netspec.operations import (
+    RUNNING,
     ArgMax,
     ArraySpec,
     Broadcast,
     Cast,
     Concat,
     Einsum,
+    Elementwise,
     Fused,
     Linear,
     MatMul,
@@ -34,6 +36,7 @@ from netspec.operations import (
     Reshape,
     Slice,
     Softmax,
+    Stage,
     TakeAlong,
     Transpose,
 )
@@ -79,6 +82,48 @@ def test_long_sums_are_exact_along_any_axis() -> None:
     for data, axis in ((x, 0), (x.T.copy(), 1)):
         result = run(Reduce("sum", (axis,)), [data], ((2,), np.float32))
         np.testing.assert_allclose(result, 200_000 * float(np.float32(0.1)), rtol=2e-7)
+
+
+LANES: list[dict[str, Any]] = [{}, {"last": True}, {"lanes": 2}, {"last": True, "lanes": 2}, {"messy": True}]
+
+
+@pytest.mark.parametrize("how", LANES)
+@pytest.mark.parametrize("shape", [(3, 21, 40, 61), (2, 2, 130, 70), (2, 300, 9, 11), (1, 64, 1, 3000)])
+def test_reductions_in_blocks(shape: tuple[int, ...], how: dict[str, Any]) -> None:
+    x = values(1, shape, np.float32)
+    x[0, 1, 0, 0] = np.nan
+    for axes in ((1,), (2, 3), (0, 2, 3), (0,), (3,), (0, 1, 2, 3)):
+        kept = tuple(1 if axis in axes else size for axis, size in enumerate(shape))
+        result = run(Reduce("max", axes, True), [x], (kept, np.float32), **how)
+        np.testing.assert_array_equal(result, x.max(axes, keepdims=True))
+    for axis in range(4):
+        found = run(ArgMax(axis), [x], (x.argmax(axis).shape, np.int64), **how)
+        np.testing.assert_array_equal(found, x.argmax(axis))
+    x[0, 1, 0, 0] = 1
+    wide = x.astype(np.float64)
+    for axes in ((1,), (2, 3), (0, 2, 3), (0,), (3,), (0, 1, 2, 3)):
+        mean = wide.mean(axes)
+        result = run(Reduce("mean", axes), [x], (mean.shape, np.float32), **how)
+        np.testing.assert_allclose(result, mean, rtol=1e-5, atol=1e-6)
+        found = run(Moments(axes), [x], (mean.shape, np.float32), (mean.shape, np.float32), **how)
+        np.testing.assert_allclose(found[1], wide.var(axes), rtol=1e-5, atol=1e-6)
+        away = wide - wide.mean(axes, keepdims=True)
+        expected = away / np.sqrt((away**2).mean(axes, keepdims=True) + 0.01)
+        result = run(Normalize(axes, 0.01), [x], (shape, np.float32), **how)
+        np.testing.assert_allclose(result, expected, rtol=1e-4, atol=1e-5)
+    for axis in range(4):
+        powers = np.exp(wide - wide.max(axis, keepdims=True))
+        expected = powers / powers.sum(axis, keepdims=True)
+        result = run(Softmax(axis), [x], (shape, np.float32), **how)
+        np.testing.assert_allclose(result, expected, rtol=2e-6, atol=1e-9)
+
+
+def test_sums_are_the_same_for_any_number_of_lanes() -> None:
+    x = values(1, (5, 33, 50, 61), np.float32)
+    for op, shape in ((Softmax(1), x.shape), (Normalize((1, 2, 3), 1e-5), x.shape), (Softmax(3), x.shape)):
+        for last in (False, True):
+            one, two = (run(op, [x], (shape, np.float32), last=last, lanes=lanes) for lanes in (1, 2))
+            np.testing.assert_array_equal(one, two)
 
 
 def test_maximum_and_its_place() -> None:
@@ -155,6 +200,46 @@ def test_linear(shape: tuple[int, ...], messy: bool) -> None:
     spec = ((*shape[:-1], 5), np.float64)
     np.testing.assert_allclose(run(Linear(), [x, w, b], spec, messy=messy), x @ w.T + b, atol=1e-12)
     np.testing.assert_allclose(run(Linear(), [x, w], spec, messy=messy), x @ w.T, atol=1e-12)
+
+
+@pytest.mark.parametrize("lanes", [1, 2])
+@pytest.mark.parametrize(
+    ("rows", "size", "features"), [(1, 4000, 1100), (17, 2100, 1030), (70, 900, 700), (9, 50, 7)]
+)
+def test_large_linear_in_pieces(rows: int, size: int, features: int, lanes: int) -> None:
+    x, w, b = (
+        values(i, shape, np.float32) for i, shape in enumerate([(rows, size), (features, size), (features,)])
+    )
+    op = Fused(Linear(), 3, (Stage(Elementwise("relu"), (RUNNING,)), Stage(Elementwise("add"), (RUNNING, 3))))
+    spec = ((rows, features), np.float32)
+    expected = np.maximum(x.astype(float) @ w.T.astype(float) + b, 0) + b
+    for messy in (False, True):
+        result = run(op, [x, w, b, b], spec, lanes=lanes, messy=messy)
+        np.testing.assert_allclose(result, expected, rtol=1e-3, atol=1e-3)
+    np.testing.assert_array_equal(run(op, [x, w, b, b], spec, lanes=lanes), run(op, [x, w, b, b], spec))
+    # weights that are fixed are kept in another form
+    out = np.empty((rows, features), np.float32)
+    context = Context(lanes=lanes, origins={id(w): "w"})
+    kernel = BACKEND.bind(
+        Fused(Linear(), 2, (Stage(Elementwise("add"), (RUNNING, 2)),)), [x, w, b], [out], context
+    )
+    with BACKEND.running():
+        kernel()
+    np.testing.assert_allclose(out, x.astype(float) @ w.T + b, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("lanes", [1, 2])
+@pytest.mark.parametrize(
+    ("x", "y"),
+    [((40, 3, 130, 70), (40, 3, 70, 130)), ((40, 1, 130, 70), (1, 5, 70, 130)), ((900, 300), (300, 200)),
+     ((3, 200), (200, 30000)), ((40, 100, 200), (200, 100)), ((5000,), (5000, 900))],
+)  # fmt: skip
+def test_large_matmul_in_pieces(x: Any, y: Any, lanes: int) -> None:
+    a, b = values(1, x, np.float32), values(2, y, np.float32)
+    expected = np.matmul(a.astype(float), b.astype(float))
+    result = run(MatMul(), [a, b], (expected.shape, np.float32), lanes=lanes)
+    np.testing.assert_allclose(result, expected, rtol=1e-3, atol=1e-3)
+    np.testing.assert_array_equal(result, run(MatMul(), [a, b], (expected.shape, np.float32)))
 
 
 @pytest.mark.parametrize(

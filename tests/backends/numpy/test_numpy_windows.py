@@ -27,6 +27,7 @@ from netspec.operations import (
 
 quick = settings(max_examples=40, deadline=None)
 REAL = st.sampled_from([np.float32, np.float64, np.float16])
+LAYOUTS: Any = st.sampled_from([{}, {"messy": True}, {"last": True}])
 ANY = st.sampled_from([np.float32, np.float64, np.float16, np.complex64, np.int64])
 
 
@@ -66,7 +67,7 @@ def geometry(draw: Any) -> dict[str, Any]:
         "padding": tuple(zip(each(0, 2), each(0, 2), strict=True)),
         "groups": draw(st.integers(1, 3)),
         "n": draw(st.integers(0, 2)),
-        "messy": draw(st.booleans()),
+        "how": draw(LAYOUTS),
     }
 
 
@@ -85,7 +86,7 @@ def test_convolution_follows_its_definition(g: dict[str, Any], dtype: Any, c: in
     w = values(2, (o * g["groups"], c, *g["kernel"]), dtype)
     bias = values(3, (o * g["groups"],), dtype)
     expected = slow_convolution(op, x, w, bias, size)
-    result = run(op, [x, w, bias], (expected.shape, dtype), messy=g["messy"])
+    result = run(op, [x, w, bias], (expected.shape, dtype), **g["how"])
     np.testing.assert_allclose(result, expected, rtol=tolerance(dtype), atol=tolerance(dtype))
 
 
@@ -145,7 +146,7 @@ def test_transposed_convolution_is_the_adjoint(g: dict[str, Any], dtype: Any, ex
                 if all(0 <= a < limit for a, limit in zip(at, size, strict=True)):
                     expected[(n, c // 2, *at)] += float(x[(n, c, *place)]) * float(w[(c, 0, *tap)])
     op = TransposedConvolution(g["stride"], pad, g["dilation"], groups)
-    result = run(op, [x, w, bias], (expected.shape, dtype), messy=g["messy"])
+    result = run(op, [x, w, bias], (expected.shape, dtype), **g["how"])
     np.testing.assert_allclose(result, expected, rtol=tolerance(dtype), atol=tolerance(dtype))
 
 
@@ -192,10 +193,10 @@ def test_max_pool_and_its_indices(g: dict[str, Any], dtype: Any, seed: int) -> N
         for place, places in windows(op, g["size"], out):
             assume(places)
             expected[(n, c, *place)], indices[(n, c, *place)] = largest(x[n, c], places)
-    result, found = run(op, [x], (shape, dtype), (shape, np.int64), messy=g["messy"])
+    result, found = run(op, [x], (shape, dtype), (shape, np.int64), **g["how"])
     np.testing.assert_array_equal(result, expected)
     np.testing.assert_array_equal(found, indices)
-    np.testing.assert_array_equal(run(op, [x], (shape, dtype), messy=g["messy"]), expected)
+    np.testing.assert_array_equal(run(op, [x], (shape, dtype), **g["how"]), expected)
 
 
 @quick
@@ -218,7 +219,7 @@ def test_average_pool(g: dict[str, Any], dtype: Any, include: bool, divisor: int
             )
             count = divisor or (clipped if include else len(places))
             expected[(n, c, *place)] = sum(float(x[(n, c, *at)]) for at in places) / count
-    result = run(op, [x], (shape, dtype), messy=g["messy"])
+    result = run(op, [x], (shape, dtype), **g["how"])
     np.testing.assert_allclose(result, expected, rtol=tolerance(dtype), atol=tolerance(dtype))
 
 
@@ -236,8 +237,8 @@ def test_integer_average_rounds_towards_zero() -> None:
 
 
 @quick
-@given(st.lists(st.tuples(st.integers(1, 7), st.integers(1, 9)), min_size=1, max_size=3), st.booleans())
-def test_adaptive_pools(sizes: list[tuple[int, int]], messy: bool) -> None:
+@given(st.lists(st.tuples(st.integers(1, 7), st.integers(1, 9)), min_size=1, max_size=3), LAYOUTS)
+def test_adaptive_pools(sizes: list[tuple[int, int]], how: dict[str, bool]) -> None:
     size, out = (tuple(axis) for axis in zip(*sizes, strict=True))
     x = np.round(values(5, (1, 2, *size)))
     x[0, 0].flat[-1] = np.nan
@@ -248,12 +249,12 @@ def test_adaptive_pools(sizes: list[tuple[int, int]], messy: bool) -> None:
         places = list(itertools.product(*axes))
         mean[(0, c, *place)] = np.mean([x[(0, c, *at)] for at in places])
         best[(0, c, *place)], index[(0, c, *place)] = largest(x[0, c], places)
-    result = run(AdaptiveAveragePool(), [x], (shape, np.float64), messy=messy)
+    result = run(AdaptiveAveragePool(), [x], (shape, np.float64), **how)
     np.testing.assert_allclose(result, mean, rtol=1e-12, atol=1e-12)
-    result, found = run(AdaptiveMaxPool(), [x], (shape, np.float64), (shape, np.int64), messy=messy)
+    result, found = run(AdaptiveMaxPool(), [x], (shape, np.float64), (shape, np.int64), **how)
     np.testing.assert_array_equal(result, best)
     np.testing.assert_array_equal(found, index)
-    np.testing.assert_array_equal(run(AdaptiveMaxPool(), [x], (shape, np.float64), messy=messy), best)
+    np.testing.assert_array_equal(run(AdaptiveMaxPool(), [x], (shape, np.float64), **how), best)
 
 
 def test_unpool_keeps_the_last_of_repeated_indices() -> None:
@@ -261,6 +262,70 @@ def test_unpool_keeps_the_last_of_repeated_indices() -> None:
     for messy in (False, True):
         result = run(MaxUnpool(), [x, index], ((1, 1, 5), np.float64), messy=messy)
         np.testing.assert_array_equal(result, [[[2, 0, 0, 0, 3]]])
+
+
+HOW: list[dict[str, Any]] = [{}, {"messy": True}, {"last": True}, {"lanes": 2}, {"last": True, "lanes": 2}]
+
+
+@pytest.mark.parametrize("how", HOW)
+@pytest.mark.parametrize(
+    ("c", "size", "wide"), [(3, (5, 4), (9, 8)), (70, (11, 12), (24, 24)), (5, (40,), (300,))]
+)
+def test_unpool_puts_every_plane_back(c: int, size: Any, wide: Any, how: dict[str, Any]) -> None:
+    x = values(1, (2, c, *size), np.float32)
+    index = np.random.default_rng(2).integers(0, math.prod(wide), x.shape)
+    expected = np.zeros((2, c, math.prod(wide)), np.float32)
+    for n, channel in itertools.product(range(2), range(c)):
+        expected[n, channel][index[n, channel].ravel()] = x[n, channel].ravel()
+    expected = expected.reshape(2, c, *wide)
+    result = run(MaxUnpool(), [x, index], (expected.shape, np.float32), **how)
+    np.testing.assert_array_equal(result, expected)
+
+
+def windowed(x: Any, width: int, stride: int, pad: int, fill: float) -> Any:
+    """Every window of x (n, c, h, w) as (n, c, h', w', k, k)."""
+    wide = np.pad(x, ((0, 0), (0, 0), (pad, pad), (pad, pad)), constant_values=fill)
+    return np.lib.stride_tricks.sliding_window_view(wide, (width, width), (2, 3))[:, :, ::stride, ::stride]
+
+
+@pytest.mark.parametrize("how", HOW)
+@pytest.mark.parametrize(("width", "stride", "pad"), [(3, 2, 1), (2, 2, 0), (3, 1, 1), (5, 3, 2)])
+def test_pools_in_several_blocks(width: int, stride: int, pad: int, how: dict[str, Any]) -> None:
+    x = np.round(values(1, (2, 24, 60, 57), np.float32) * 2)
+    x[1, 3, 20, 20:23] = np.nan  # in one block of many
+    cut = windowed(x, width, stride, pad, -np.inf)
+    shape = cut.shape[:4]
+    flat = cut.reshape(*shape, -1)
+    op = MaxPool((width,) * 2, (stride,) * 2, (pad,) * 2, (1, 1))
+    np.testing.assert_array_equal(run(op, [x], (shape, np.float32), **how), flat.max(-1))
+    found, index = run(op, [x], (shape, np.float32), (shape, np.int64), **how)
+    np.testing.assert_array_equal(found, flat.max(-1))
+    missing = np.isnan(flat)
+    last_nan = width * width - 1 - missing[..., ::-1].argmax(-1)
+    tap = np.where(missing.any(-1), last_nan, flat.argmax(-1))
+    rows = np.arange(shape[2])[:, None] * stride - pad + tap // width
+    columns = np.arange(shape[3]) * stride - pad + tap % width
+    np.testing.assert_array_equal(index, rows * 57 + columns)
+    x = np.nan_to_num(x)
+    mean = windowed(x, width, stride, pad, 0).mean((-2, -1))
+    result = run(AveragePool((width,) * 2, (stride,) * 2, (pad,) * 2, True), [x], (shape, np.float32), **how)
+    np.testing.assert_allclose(result, mean, rtol=1e-5, atol=1e-5)
+    inside = windowed(np.ones_like(x), width, stride, pad, 0).mean((-2, -1))
+    op = AveragePool((width,) * 2, (stride,) * 2, (pad,) * 2, False)
+    np.testing.assert_allclose(run(op, [x], (shape, np.float32), **how), mean / inside, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float64, np.int64, np.uint8])
+def test_wide_windows_have_indices(dtype: Any) -> None:
+    x = np.round(np.abs(values(1, (1, 2, 700)) * 50)).astype(dtype)
+    for width in (300, 20):  # more taps than a byte counts, and fewer
+        op = MaxPool((width,), (7,), (width // 2,), (1,))
+        count = (700 + 2 * (width // 2) - width) // 7 + 1
+        result, index = run(op, [x], ((1, 2, count), dtype), ((1, 2, count), np.int64))
+        for i in range(count):
+            low, high = max(0, i * 7 - width // 2), i * 7 - width // 2 + width
+            np.testing.assert_array_equal(index[..., i], x[..., low:high].argmax(-1) + low)
+        np.testing.assert_array_equal(result, np.take_along_axis(x, index, -1))
 
 
 @pytest.mark.parametrize("wrong", [-1, 5])
@@ -277,14 +342,14 @@ MODES = {"constant": "constant", "reflect": "reflect", "replicate": "edge", "cir
     st.sampled_from(sorted(MODES)),
     st.lists(st.tuples(st.integers(0, 2), st.integers(0, 2)), min_size=1, max_size=3),
     st.sampled_from([np.float32, np.float16, np.int64, np.complex64, np.bool_]),
-    st.booleans(),
+    LAYOUTS,
 )
-def test_padding(mode: Any, widths: list[tuple[int, int]], dtype: Any, messy: bool) -> None:
+def test_padding(mode: Any, widths: list[tuple[int, int]], dtype: Any, how: dict[str, bool]) -> None:
     x = values(4, (2, 2, *(3 + i for i in range(len(widths)))), dtype)
     pairs = ((0, 0), (0, 0), *widths)
     more = {"constant_values": 2} if mode == "constant" else {}
     expected = np.pad(x, pairs, mode=MODES[mode], **more)  # type: ignore[call-overload]
-    result = run(Pad(pairs, mode, 2.0), [x], (expected.shape, dtype), messy=messy)
+    result = run(Pad(pairs, mode, 2.0), [x], (expected.shape, dtype), **how)
     np.testing.assert_array_equal(result, expected)
 
 
@@ -318,10 +383,27 @@ def test_negative_padding_crops(mode: Any, widths: tuple[int, int], expected: li
     ],
 )
 def test_resize_of_a_line(mode: Any, scale: Any, align: bool, x: list[float], expected: list[float]) -> None:
-    for dtype, messy in itertools.product((np.float32, np.float64, np.float16), (False, True)):
-        data = np.array(x, dtype).reshape(1, 1, -1)
-        result = run(Resize(mode, (scale,), align), [data], ((1, 1, len(expected)), dtype), messy=messy)
-        np.testing.assert_allclose(result.ravel(), expected, rtol=1e-6)
+    for dtype, how in itertools.product((np.float32, np.float64, np.float16), HOW):
+        data = np.array(x, dtype).reshape(1, 1, -1).repeat(2, axis=1)
+        result = run(Resize(mode, (scale,), align), [data], ((1, 2, len(expected)), dtype), **how)
+        np.testing.assert_allclose(result, [[expected, expected]], rtol=1e-6)
+
+
+@pytest.mark.parametrize("how", HOW)
+@pytest.mark.parametrize("size", [(96, 130), (48, 65), (47, 65), (31, 99), (150, 43), (48, 1)])
+@pytest.mark.parametrize(
+    ("mode", "align"), [("nearest", False), ("linear", False), ("linear", True), ("cubic", False)]
+)
+def test_resize_of_planes_in_blocks(
+    mode: Any, align: bool, size: tuple[int, int], how: dict[str, Any]
+) -> None:
+    x = values(1, (2, 17, 48, 65), np.float32)
+    result = run(Resize(mode, (None, None), align), [x], ((2, 17, *size), np.float32), **how)
+    lines = np.moveaxis(x, 2, 3).reshape(2 * 17, 65, 48)
+    rows = run(Resize(mode, (None,), align), [lines], ((34, 65, size[0]), np.float32))
+    rows = np.moveaxis(rows.reshape(2, 17, 65, size[0]), 3, 2).reshape(34, size[0], 65)
+    expected = run(Resize(mode, (None,), align), [rows], ((34, *size), np.float32))
+    np.testing.assert_allclose(result, expected.reshape(2, 17, *size), rtol=1e-5, atol=1e-5)
 
 
 def test_resize_uses_the_scale_as_given() -> None:
