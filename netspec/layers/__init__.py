@@ -1,17 +1,24 @@
-"""The layers: one file a torch.nn family, one class a type. `REGISTRY` has them all by type name."""
+"""The layers: one file a torch.nn family, one class a type. `REGISTRY` has them all by type name.
 
-import importlib
-import pkgutil
+By class name, and functions by their own: netspec.layers.Conv2d, netspec.layers.cat.
+"""
+
+from typing import Any
 
 from netspec.layers.base import REGISTRY, Layer
 
-# Every module of this folder is a family or a helper; importing them fills the registry, so that a new
-# family is one new file and nothing else.
-for _module in sorted(info.name for info in pkgutil.iter_modules(__path__)):
-    importlib.import_module(f"{__name__}.{_module}")
-del _module
+__all__ = ["REGISTRY", "Layer"]
 
-# By class name, and functions by their own: netspec.layers.Conv2d, netspec.layers.cat.
-globals().update({cls.__name__: cls for cls in REGISTRY.values()} | REGISTRY)
 
-__all__ = ["REGISTRY", "Layer", *sorted(cls.__name__ for cls in REGISTRY.values())]
+def __getattr__(name: str) -> Any:
+    if name in REGISTRY:
+        return REGISTRY[name]
+    if name[:1].isupper():  # the class of a function: Cat
+        for cls in REGISTRY.values():
+            if cls.__name__ == name:
+                return cls
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *REGISTRY, *(cls.__name__ for cls in REGISTRY.values())})

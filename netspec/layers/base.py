@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Self
 
 from pydantic import BaseModel, ConfigDict, PrivateAttr, ValidationError, ValidationInfo, field_validator
@@ -21,13 +22,14 @@ from pydantic_core import PydanticCustomError
 
 from netspec.layers.initialize import Init, InitMethod, refusal
 from netspec.layers.parameters import Name, References
+from netspec.layers.registry import Registry
 from netspec.layers.tensor import TensorType, format_shape, is_inexact
 from netspec.symbolic import Condition, ConstraintSet, Dim
 
 if TYPE_CHECKING:
     from netspec.program.builder import Builder, Value
 
-REGISTRY: dict[str, type[Layer]] = {}
+REGISTRY = Registry(Path(__file__).parent, __name__.rpartition(".")[0])
 """Type name -> class, in order of definition."""
 
 COMMON = ("name", "inputs", "init")
@@ -212,7 +214,7 @@ class Layer(BaseModel):
             if not cls.source:
                 page = "torch" if cls.type_name.islower() else "torch.nn"
                 cls.source = f"https://pytorch.org/docs/stable/generated/{page}.{cls.type_name}.html"
-            REGISTRY[cls.type_name] = cls
+            REGISTRY.add(cls.type_name, cls)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         """Parameters by position in torch's order, or by keyword; a wrong one raises `SpecError`."""

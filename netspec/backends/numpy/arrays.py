@@ -106,9 +106,9 @@ def compact(
     context: Context, name: str, array: Array, shape: Sequence[int] | None = None
 ) -> tuple[Array, list[Kernel]]:
     """An input as a C-contiguous array of `shape`, and the steps that refresh it before each run."""
-    shape = array.shape if shape is None else shape
     if array.flags.c_contiguous:
-        return array.reshape(shape), []
+        return array if shape is None else array.reshape(shape), []
+    shape = array.shape if shape is None else shape
     copy = scratch(context, name, array.shape, array.dtype)
     return copy.reshape(shape), [partial(np.copyto, copy, array)]
 
