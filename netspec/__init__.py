@@ -9,7 +9,9 @@ How a file becomes an answer; each step is a package, and data goes one way:
     backends     operations -> kernels on NumPy arrays
     runtime      programs run: inputs, batches, run profiles
 
-    diagnostics  what every step reports in; interop, editor, cli: thin edges
+    diagnostics  what every step reports in
+    edges        cli (commands), editor (language server), service (HTTP), engine (jobs in shards, Ray),
+                 benchmark (other runtimes beside), report (tables), interop (files)
 
     import netspec
     net = netspec.load("configs/lenet5.yaml")

@@ -11,6 +11,8 @@ import sys
 
 def main() -> None:
     """Entry point of the `netspec` command."""
+    # netspec's models use no plug-ins; looking for them reads the metadata of every installed distribution.
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "1")
     from netspec.cli.app import app
     from netspec.diagnostics import DeviceError, NetspecError
 

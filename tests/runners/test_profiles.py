@@ -162,11 +162,38 @@ def uses_batch_size(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-7)
 
 
+def uses_switch(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernels are told."""
+    told: list[bool] = []
+    bind = NumpyBackend.bind
+
+    def recorded(self: Any, operation: Any, inputs: Any, outputs: Any, context: Context) -> Any:
+        told.append(getattr(context, name))
+        return bind(self, operation, inputs, outputs, context)
+
+    monkeypatch.setattr(NumpyBackend, "bind", recorded)
+    for value in (True, False):
+        told.clear()
+        load({"runner": 1, name: value})(np.ones((1, 2), "f4"))
+        assert set(told) == {value}
+
+
+def uses_autotune(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    uses_switch("autotune", monkeypatch)
+
+
+def uses_jit(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    pytest.importorskip("numba")
+    uses_switch("jit", monkeypatch)
+
+
 CONSUMED: dict[str, Callable[[pytest.MonkeyPatch, Path], None]] = {
     "device": uses_device,
     "dtype": uses_dtype,
     "precision": uses_precision,
     "threads": uses_threads,
+    "autotune": uses_autotune,
+    "jit": uses_jit,
     "batch_size": uses_batch_size,
 }
 """For each key of a profile: what shows that something reads it."""

@@ -172,6 +172,7 @@ REFUSED: dict[str, tuple[Any, int, str]] = {
     "parameters that are a list": ({**number(), "parameters": []}, 400, "parameters: expected an object"),
     "a number as the id": ({**number(), "id": 7}, 400, "id: expected a text, got 7"),
     "a negative timeout": ({**number(), "parameters": {"timeout": -1}}, 400, "expected microseconds"),
+    "a timeout that is no number": ({**number(), "parameters": {"timeout": False}}, 400, "expected microseconds"),
 }  # fmt: skip
 
 
