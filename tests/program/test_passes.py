@@ -168,3 +168,17 @@ def test_passes_layouts_and_lanes_change_no_result(seed: int, monkeypatch: pytes
         for name, values in expected.items():
             scale = float(np.abs(values).max()) or 1.0
             np.testing.assert_allclose(found[name] / scale, values / scale, rtol=0, atol=2e-5, err_msg=name)
+
+
+def test_what_a_later_stage_reads_is_not_written_over() -> None:
+    layers = [
+        {"name": "p", "type": "MaxPool2d", "kernel_size": 2, "inputs": "x"},
+        {"name": "q", "type": "AvgPool2d", "kernel_size": 2, "inputs": "x"},
+        {"name": "t", "type": "Tanh", "inputs": "p"},
+        {"name": "s", "type": "add", "inputs": ["t", "q"]},
+    ]
+    net, plain = lowered(layers, (1, 3, 8, 8), ["s", "p"])
+    program = optimize(plain)
+    assert isinstance(program.steps[-1].operation, Fused)
+    x = np.random.default_rng(1).normal(size=(1, 3, 8, 8)).astype("f")
+    np.testing.assert_allclose(results(net, program, x)["s"], results(net, plain, x)["s"], atol=1e-6)
