@@ -68,12 +68,16 @@ def load(
     seed: int = 0,
     mode: str = "eval",
     runner: str | os.PathLike[str] | Mapping[str, Any] | None = None,
+    jit: bool | None = None,
+    autotune: bool | None = None,
 ) -> Network:
     """A network ready to run, from a path, a mapping or a `NetworkSpec`.
 
     weights: a checkpoint's path or a mapping of names to arrays; default: the file's `weights`, else the
     declared or torch's default initialisation, drawn from `seed`. device: "cpu"; dtype: of parameters and
-    floating inputs. Arguments win over the run profile `runner`. Raises `SpecError`, `WeightsError`,
+    floating inputs. jit: compiled kernels (extra `jit`) where there are any; autotune: the forms of a
+    convolution are measured once on this machine, not estimated.
+    Arguments win over the run profile `runner`. Raises `SpecError`, `WeightsError`,
     `DeviceError`.
     """
     profile = read_profile(runner) if runner is not None else Profile(runner=1)
@@ -87,4 +91,6 @@ def load(
         batch_size=profile.batch_size,
         seed=seed,
         mode=mode,
+        jit=profile.jit if jit is None else jit,
+        autotune=profile.autotune if autotune is None else autotune,
     )

@@ -31,6 +31,8 @@ class Problem:
     precision: str | None = None
     runner: str | None = None
     seed: int = 0
+    autotune: bool | None = None
+    jit: bool | None = None
 
 
 def processors() -> int:
@@ -57,7 +59,8 @@ def pose(problem: Problem) -> tuple[Network, Task]:
         weights = drawing.weights(states_of(analysis.shaped), dtype, problem.seed)
     net = load(
         problem.file, weights=weights, device=problem.device, dtype=dtype, precision=problem.precision,
-        threads=problem.threads, seed=problem.seed, runner=problem.runner,
+        threads=problem.threads, seed=problem.seed, runner=problem.runner, autotune=problem.autotune,
+        jit=problem.jit,
     )  # fmt: skip
     del weights
     specs = analysis.graph.inputs

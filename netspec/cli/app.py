@@ -164,6 +164,12 @@ def run(
         int | None, typer.Option(min=1, help="Rows of the first axis to run at a time.")
     ] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="Threads of the matrix products.")] = None,
+    autotune: Annotated[
+        bool | None, typer.Option(help="Measure the forms of convolutions once and remember the fastest.")
+    ] = None,
+    jit: Annotated[
+        bool | None, typer.Option(help="Compiled kernels where there are any (extra jit).")
+    ] = None,
     mode: Annotated[Mode, typer.Option(help="train: batch statistics and dropout.")] = Mode.eval,
     seed: Annotated[int, typer.Option(min=0, help="Of random weights and of dropout.")] = 0,
     runner: Annotated[Path | None, typer.Option(help="A run profile; flags win over it.")] = None,
@@ -186,6 +192,8 @@ def run(
             precision=precision.value if precision else None,
             batch_size=batch_size,
             threads=threads,
+            autotune=autotune,
+            jit=jit,
             mode=mode.value,
             seed=seed,
             runner=runner,
@@ -224,6 +232,12 @@ def bench(
     device: Annotated[str | None, typer.Option(help="cpu, cuda or cuda:N.")] = None,
     dtype: Annotated[Dtype | None, typer.Option(help="Type of parameters and floating inputs.")] = None,
     precision: Annotated[Precision | None, typer.Option(help="highest: only exact forms of float32.")] = None,
+    autotune: Annotated[
+        bool | None, typer.Option(help="Measure the forms of convolutions once and remember the fastest.")
+    ] = None,
+    jit: Annotated[
+        bool | None, typer.Option(help="Compiled kernels where there are any (extra jit).")
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="For drawn inputs and weights.")] = 0,
     runner: Annotated[Path | None, typer.Option(help="A run profile; flags win over it.")] = None,
 ) -> None:
@@ -234,7 +248,7 @@ def bench(
         Options(
             file, tuple(input or ()), against, threads, seconds, runs, warmup, layers, alone, tolerance,
             format.value, picture, weights, device, dtype.value if dtype else None,
-            precision.value if precision else None, seed, runner,
+            precision.value if precision else None, seed, runner, autotune, jit,
         )
     )  # fmt: skip
 

@@ -37,6 +37,8 @@ class Options:
     precision: str | None
     seed: int
     runner: Path | None
+    autotune: bool | None
+    jit: bool | None
 
 
 def run_bench(options: Options) -> None:
@@ -95,4 +97,6 @@ def _problem(options: Options) -> Problem:
         options.precision or profile.precision,
         runner,
         options.seed,
+        options.autotune,
+        options.jit,
     )

@@ -43,6 +43,8 @@ class Options:
     precision: str | None
     batch_size: int | None
     threads: int | None
+    autotune: bool | None
+    jit: bool | None
     mode: str
     seed: int
     runner: Path | None
@@ -66,6 +68,8 @@ def run_network(options: Options) -> None:
             seed=options.seed,
             mode=options.mode,
             runner=options.runner,
+            autotune=options.autotune,
+            jit=options.jit,
         )
         wanted = net.wanted(options.taps, options.only or None)
         if folder is not None:

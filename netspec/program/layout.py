@@ -28,6 +28,9 @@ from netspec.program.compile import Program
 FEWEST_CHANNELS = 20
 """Below this a run of channels is too short: one plane a channel is read faster."""
 
+FEWEST_COMPILED = 16
+"""The same for compiled kernels: one vector."""
+
 PRODUCERS = (Convolution, TransposedConvolution)
 FOLLOWERS = (
     Elementwise,

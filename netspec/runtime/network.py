@@ -30,7 +30,7 @@ from netspec.layers.tensor import COMPLEX, FLOATS
 from netspec.network import NetworkSpec
 from netspec.program.compile import Program, compile
 from netspec.program.executor import Executor, StepError
-from netspec.program.layout import channels_last
+from netspec.program.layout import FEWEST_CHANNELS, FEWEST_COMPILED, channels_last
 from netspec.program.memory import Plan, plan
 from netspec.program.optimize import optimize
 from netspec.report.tables import format_bytes
@@ -82,6 +82,8 @@ class Network:
         batch_size: int | None = None,
         seed: int = 0,
         mode: str = "eval",
+        jit: bool = False,
+        autotune: bool = False,
     ) -> None:
         """Use `netspec.load`."""
         assert analysis.spec is not None and analysis.graph is not None and analysis.shaped is not None
@@ -93,6 +95,17 @@ class Network:
             raise InputError(f"precision: expected high or highest, got {precision!r}")
         if threads is not None and (not isinstance(threads, int) or threads < 1):
             raise InputError(f"threads: expected an integer >= 1, got {threads!r}")
+        for name, value in (("jit", jit), ("autotune", autotune)):
+            if not isinstance(value, bool):
+                raise InputError(f"{name}: expected true or false, got {value!r}")
+        if jit:
+            from netspec.backends.numpy.jit.compiler import available
+
+            if not available():
+                raise DeviceError(
+                    'compiled kernels (jit) need Numba, which is not installed: pip install "netspec-runner[jit]"'
+                )
+        self.jit, self.autotune = jit, autotune
         self.dtype, self.device, self.precision = analysis.shaped.dtype, device, precision
         self.threads, self.batch_size, self.seed = threads, batch_size, seed
         self.training = mode == "train"
@@ -399,6 +412,8 @@ class Network:
                 context = Context(
                     lanes=self.threads or self._backend.default_lanes(),
                     precision=self.precision,
+                    autotune=self.autotune,
+                    jit=self.jit,
                     prepared=model.prepared,
                 )
                 executor = Executor(prepared.program, self._backend, model.arrays, context, prepared.plan)
@@ -429,7 +444,8 @@ class Network:
             sizes = ", ".join(f"{n} {list(s)}" for n, s in shapes)
             raise InputError(f"the network does not take {sizes}", found)
         program = optimize(compile(shaped, wanted, training))
-        return _Prepared(program, plan(program, channels_last(program)))
+        fewest = FEWEST_COMPILED if self.jit else FEWEST_CHANNELS
+        return _Prepared(program, plan(program, channels_last(program, fewest)))
 
     def shaped(self, sizes: Mapping[str, tuple[int, ...]]) -> ShapedGraph:
         """The graph with the types that inputs of these shapes give."""

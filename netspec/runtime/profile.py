@@ -163,6 +163,10 @@ class Profile(BaseModel):
     """high: fast float32 forms within 1e-4 of float64; highest: strict float32."""
     threads: Count | None = None
     """Threads of the matrix products; default: as many as the library takes by itself."""
+    autotune: Bool = False
+    """Measure the forms of a convolution once on this machine and remember the fastest, instead of estimating."""
+    jit: Bool = False
+    """Compiled kernels where there are any (extra `jit`); the first run compiles, for some seconds."""
     batch_size: Count | None = None
     """Rows of the first axis that are run at a time by `netspec run`; default: all at once."""
     engine: Annotated[Engine, _part("a mapping such as {kind: ray, address: auto}")] = Engine(kind="local")

@@ -11,8 +11,10 @@ A request's way; each step is a file:
 
     model        one loaded network: what it takes and gives, its figures
     repository   the models by name and version: load, reload, unload
-    metrics      what Prometheus reads
-    server       uvicorn, signals, draining
+    figures      what Prometheus and the statistics count
+    openapi      the service in OpenAPI 3.1, each model with its own types (typed)
+    static       the page at `/`, whose files are in page/
+    server       uvicorn, signals, draining (protocol: limits of a connection)
 
 Protocol: https://github.com/kserve/open-inference-protocol (required, rest) and
 https://github.com/triton-inference-server/server/tree/main/docs/protocol (binary data, statistics,

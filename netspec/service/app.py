@@ -10,8 +10,11 @@ from starlette.routing import Route, Router
 from netspec.service import handlers
 from netspec.service.http import Endpoint, Handler, Receive, Reply, Scope, Send, error_reply
 from netspec.service.inference import infer
+from netspec.service.openapi import openapi
 from netspec.service.state import State
+from netspec.service.static import page_routes
 
+_PAGE = page_routes()
 _MODEL = ("/v2/models/{model}", "/v2/models/{model}/versions/{version}")
 
 ROUTES: Mapping[str, Mapping[str, Handler]] = {
@@ -23,16 +26,19 @@ ROUTES: Mapping[str, Mapping[str, Handler]] = {
     **{f"{model}/ready": {"GET": handlers.model_ready} for model in _MODEL},
     **{f"{model}/config": {"GET": handlers.config} for model in _MODEL},
     **{f"{model}/stats": {"GET": handlers.stats} for model in _MODEL},
+    **{f"{model}/shapes": {"GET": handlers.shapes} for model in _MODEL},
     **{model: {"GET": handlers.model} for model in _MODEL},
     "/v2/repository/index": {"POST": handlers.index},
     "/v2/repository/models/{model}/load": {"POST": handlers.load},
     "/v2/repository/models/{model}/unload": {"POST": handlers.unload},
     "/metrics": {"GET": handlers.metrics},
+    "/openapi.json": {"GET": openapi},
+    **_PAGE,
 }
 """Path, method, handler; the first path that fits is taken."""
 
-WITHOUT_TOKEN = ("/v2/health/live", "/v2/health/ready")
-"""What orchestrators probe, which have no token."""
+WITHOUT_TOKEN = frozenset(("/v2/health/live", "/v2/health/ready", *_PAGE))
+"""What orchestrators probe, which have no token; and the page, which asks for one."""
 
 
 class App:

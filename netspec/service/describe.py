@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from netspec.report.shapes import report_of, to_json
 from netspec.runtime.profile import Service
 from netspec.service.datatypes import TRITON
 from netspec.service.model import Model
@@ -52,6 +53,23 @@ def config(model: Model, service: Service) -> Json:
 
 def _configured(port: Port) -> Json:
     return {"name": port.name, "data_type": TRITON[port.datatype], "dims": list(port.shape)}
+
+
+def shapes(model: Model) -> Json:
+    """`netspec shapes --format json`, with the protocol's datatypes; what an input is and how a picture is
+    prepared for it; an output's labels and the inputs that it needs. Takes a while for many layers."""
+    report = to_json(report_of(model.net.shaped({})))
+    signature, spec = model.signature, model.net.spec
+    for name, port in signature.inputs.items():
+        given = spec.inputs[name]
+        picture = given.picture.to_mapping() if given.picture is not None else None
+        report["inputs"][name] |= {
+            "datatype": port.datatype, "description": given.description, "picture": picture
+        }  # fmt: skip
+    for name, port in signature.outputs.items():
+        needs = list(signature.wanted((name,))[1])
+        report["outputs"][name] |= {"datatype": port.datatype, "labels": list(port.labels), "needs": needs}
+    return {**report, "description": spec.description}
 
 
 def statistics(entry: Entry) -> Json:

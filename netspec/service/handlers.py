@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
+
 from netspec import __version__
 from netspec.service import describe
 from netspec.service.body import read_body
@@ -55,6 +58,14 @@ async def config(call: Call) -> Reply:
     return json_reply(describe.config(call.state.repository.loaded(entry_of(call)), call.state.service))
 
 
+async def shapes(call: Call) -> Reply:
+    """`GET /v2/models/{model}/shapes`: what `netspec shapes` says of it, and what the page needs besides."""
+    loaded = call.state.repository.loaded(entry_of(call))
+    if loaded.report is None:
+        loaded.report = await asyncio.to_thread(lambda: json.dumps(describe.shapes(loaded)).encode())
+    return Reply(loaded.report)
+
+
 async def stats(call: Call) -> Reply:
     """`GET /v2/models/stats` and `GET /v2/models/{model}/stats`: Triton's statistics."""
     repository = call.state.repository
@@ -103,13 +114,19 @@ async def _controlled(call: Call) -> list[Entry]:
     """The versions of the model that a client wants to load or unload. Raises `Refused` (400, 403, 404)."""
     if not call.state.service.model_control:
         raise Refused(403, "models are not loaded and unloaded by clients here (service.model_control)")
+    origin = call.headers.get(b"origin")
+    if origin is not None and origin.partition(b"://")[2] != call.headers.get(b"host"):
+        # A browser asks this for any page that somebody has open; only its answer would be kept from it.
+        raise Refused(403, "pages of other sites may not load and unload models")
     entries = list(call.state.repository.versions(call.parameters["model"]).values())
-    parameters = (await _object(call)).get("parameters") or {}
-    if not isinstance(parameters, dict):
+    parameters = (await _object(call)).get("parameters")
+    if not isinstance(parameters, dict | None):
         raise Refused(400, "parameters: expected an object")
-    for key in parameters:
+    for key, value in (parameters or {}).items():
         if key != "unload_dependents":
             raise Refused(400, f"parameter {key[:40]}: a model is loaded from its own files only")
+        if not isinstance(value, bool):
+            raise Refused(400, "parameter unload_dependents: expected true or false")
     return entries
 
 

@@ -40,6 +40,7 @@ class Model:
     ) -> None:
         self.name, self.version, self.net = name, version, net
         self.parser, self.signature = parser, parser.signature
+        self.report: bytes | None = None
         self._loop = asyncio.get_running_loop()
         self.sizes = batch_sizes(service.max_batch)
         self._together: dict[Any, bool] = {}

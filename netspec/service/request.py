@@ -278,11 +278,11 @@ def _outputs(document: Json, parameters: Json, signature: Signature) -> tuple[Wa
 def _timeout(parameters: Json) -> float | None:
     """Seconds; the protocol's `timeout` is in microseconds."""
     value = parameters.get("timeout")
-    if value is None or value == 0:
+    if value is None:
         return None
-    if type(value) is not int or not 0 < value < 2**63:
+    if type(value) is not int or not 0 <= value < 2**63:
         raise Refused(400, f"parameters: timeout: expected microseconds, an integer, got {shown(value)}")
-    return value / 1e6
+    return value / 1e6 or None
 
 
 def _flag(parameters: Json, key: str, default: bool, where: str) -> bool:

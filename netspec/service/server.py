@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ipaddress
 import logging
 import signal
 import socket
@@ -62,6 +63,11 @@ def listen(host: str, port: int) -> socket.socket:
     return listener
 
 
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches an address."""
+    return ipaddress.ip_address(host.partition("%")[0]).is_loopback
+
+
 def address_of(listener: socket.socket) -> str:
     """`http://127.0.0.1:8000`."""
     host, port = listener.getsockname()[:2]
@@ -89,11 +95,14 @@ class Server(uvicorn.Server):
         self.state = state
         self.had_a_model = True
         self._address = address_of(listener)
+        self._loopback = is_loopback(listener.getsockname()[0])
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Listen, say so, load."""
         await super().startup(sockets)
+        if self.state.token is None and not self._loopback:
+            log.warning("no token: whoever reaches this address may ask (service.token_file, NETSPEC_TOKEN)")
         names = sorted({entry.name for entry in self.state.repository})
         print(f"netspec: serving {', '.join(names)} on {self._address}", file=sys.stderr, flush=True)
         self._background(self._load())

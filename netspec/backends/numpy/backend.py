@@ -66,6 +66,8 @@ class NumpyBackend(Backend):
     ) -> Kernel:
         """The kernel of `operation`; floating point exceptions give inf and NaN without a word."""
         with np.errstate(all="ignore"):
+            if context.jit and (kernel := _compiled(operation, inputs, outputs, context)) is not None:
+                return kernel
             if isinstance(operation, Fused):
                 return _fused(operation, inputs, outputs, context)
             bind = self.kernels[type(operation)]
@@ -80,6 +82,15 @@ class NumpyBackend(Backend):
     def running(self) -> Running:
         """One BLAS thread for each of ours; floating point exceptions give inf and NaN without a word."""
         return Running()
+
+
+def _compiled(
+    operation: Operation, inputs: Sequence[Array], outputs: Sequence[Array], context: Context
+) -> Kernel | None:
+    """The kernel that the extra `jit` has for these arrays, or None."""
+    from netspec.backends.numpy.jit.bind import bind
+
+    return bind(operation, inputs, outputs, context)
 
 
 def _fused(operation: Fused, inputs: Sequence[Array], outputs: Sequence[Array], context: Context) -> Kernel:

@@ -99,6 +99,12 @@ def _is_last(array: Array) -> bool:
 
 def candidates(op: Convolution, x: Array, weight: Array, out: Array, context: Context) -> list[Algorithm]:
     """The algorithms for these arrays, the one that should be fastest first."""
+    compiled: list[tuple[float, Algorithm]] = []
+    if context.jit:
+        from netspec.backends.numpy.jit import direct
+
+        if direct.applies(op, x, weight, out):
+            compiled = [(direct.cost(op, weight.shape, out.shape), direct.direct)]
     if op.groups > 1 and weight.shape[1] == 1:
         return [depthwise]
     if not (_is_last(x) or _is_last(out)):
@@ -106,8 +112,8 @@ def candidates(op: Convolution, x: Array, weight: Array, out: Array, context: Co
         plain = math.prod(weight.shape[2:]) == 1 and not any(map(any, op.padding))
         return [pointwise_planes if plain and (len(out) == 1 or places >= 64) else unfolded_planes]
     if weight.shape[1] < FEW_CHANNELS and op.groups == 1 and not _is_last(x):
-        return [unfolded_rows]
-    costs: list[tuple[float, Algorithm]] = [(unfolded_cost(op, weight.shape, out.shape), unfolded)]
+        return [*(algorithm for _, algorithm in compiled), unfolded_rows]
+    costs = [*compiled, (unfolded_cost(op, weight.shape, out.shape), unfolded)]
     if context.precision != "highest" and x.dtype == np.float32:
         for outputs in (2, 4):
             how = tiling(op, weight.shape, out.shape, outputs)

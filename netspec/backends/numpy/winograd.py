@@ -19,13 +19,14 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
+from typing import Any
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from netspec.backends.base import Array, Context, Kernel
 from netspec.backends.numpy.arrays import bordered, prepared, reshaped, scratch, spread
-from netspec.backends.numpy.finish import Finish
+from netspec.backends.numpy.finish import Finish, Region
 from netspec.operations import Convolution
 
 HALF, TWO = math.sqrt(0.5), math.sqrt(2.0)
@@ -45,6 +46,10 @@ LANE_BYTES = 1 << 22
 
 FEWEST_FEATURES = 64
 """Where there are few tiles, threads share the output channels, each so many at least."""
+
+
+BLOCK_TILES = 64
+"""So many tiles, or all there are, are expected in a block when the form of compiled weights is chosen."""
 
 
 @lru_cache
@@ -103,7 +108,7 @@ def winograd(
     blocks = _blocks(work, len(x), context.lanes)
     shares = [slice(0, work.features)]
     if len(blocks) < context.lanes:
-        shares = _cut(shares[0], max(1, min(context.lanes, work.features // FEWEST_FEATURES)))
+        shares = _cut(shares[0], max(1, min(context.lanes, work.features // FEWEST_FEATURES)), work.unit)
     items = [(images, rows, channels) for channels in shares for images, rows in blocks]
     return [*work.refresh, *spread(context, items, work.block, work.work)]
 
@@ -161,14 +166,20 @@ class _Work:
         tiles = len(x) * (out.size // math.prod(out.shape[:2]) // math.prod(how.outputs))
         self.work = tiles * self.points * self.channels * self.features // 32  # in elements, for `spread`
         matrices = [transforms(m, r) for m, r in zip(how.outputs, how.taps, strict=True)]
+        self.matrices = matrices
         back, filters, data = (_kronecker([each[i] for each in matrices]) for i in range(3))
         self.back, self.data = back.astype(x.dtype), data.astype(x.dtype)  # (m, u), (u, u)
-        self.weights, self.refresh = prepared(
-            context,
-            weight,
-            ("winograd", how.outputs),
-            (self.depth, self.points, self.channels, self.features),
-            partial(_transform_weights, weight, filters),
+        self.compiled = _compiled(context, finish, self.source, self.target, bias)
+        self.vectors, self.unit = 0, 1
+        fill = partial(_transform_weights, weight, filters)
+        shape = (self.depth, self.points, self.channels, self.features)
+        if self.compiled is None or self.depth > 1 or not self.compiled.multiplies():
+            form = ("winograd", how.outputs)
+            self.weights, self.refresh = prepared(context, weight, form, shape, fill)
+            return
+        rows = min(len(x) * math.prod(how.tiles), BLOCK_TILES)
+        self.weights, self.refresh, self.vectors, self.unit = self.compiled.weights(
+            context, weight, f"winograd {how.outputs}", shape, rows, fill
         )
 
     def block(self, block: tuple[slice, slice, slice]) -> list[Kernel]:
@@ -180,9 +191,17 @@ class _Work:
             carried = self._carried("", count)
             steps = self._carry(images, rows, tiles, None, carried)
             product = self._product("product", count, channels)
-            steps.append(partial(np.matmul, carried, self.weights[0, :, :, channels], product))
+            steps.append(self._products(carried, channels, product))
             return steps + self._return(images, rows, channels, None, product)
         return self._by_depth(images, rows, channels, count)
+
+    def _products(self, carried: Array, channels: slice, product: Array) -> Kernel:
+        """One product a point: (t, c) times (c, o)."""
+        if self.compiled is None or not self.vectors:
+            return partial(np.matmul, carried, self.weights[0, :, :, channels], product)
+        panels = slice(channels.start // self.unit, -(-channels.stop // self.unit))
+        made: Kernel = self.compiled.products(carried, self.weights[:, panels], product, self.vectors)
+        return made
 
     def _tiles(self, rows: slice) -> tuple[int, ...]:
         return (rows.stop - rows.start, *self.how.tiles[1:])
@@ -225,6 +244,10 @@ class _Work:
         """Tiles of the padded input, (u, t, c), through B^T."""
         how = self.how
         source = self.source[images] if plane is None else self.source[images, plane]  # (b, *s, c)
+        if self.compiled is not None:
+            padding = [pad for pad, _ in self.op.padding[-len(tiles) :]]
+            data = [each[2] for each in self.matrices]
+            return [self.compiled.carry(data, how.outputs, source, padding, tiles, rows, into, self.context)]
         starts = (rows.start, *(0 for _ in tiles[1:]))
         spans = []
         for start, number, m, r, pad in zip(
@@ -256,6 +279,17 @@ class _Work:
     ) -> list[Kernel]:
         """Products (u, t, o) through A^T to the outputs (m, t, o), which go to their places with the bias."""
         how, tiles = self.how, self._tiles(rows)
+        target = self.target[images] if place is None else self.target[images, place]
+        target = target[..., channels]  # (b, *s', o)
+        span = slice(rows.start * how.outputs[0], min(rows.stop * how.outputs[0], target.shape[1]))
+        region: Region = (images, channels, span)
+        if place is not None:
+            region = (images, channels, slice(place, place + 1), span)
+        if self.compiled is not None:
+            back = [each[0] for each in self.matrices]
+            chain, rest = self.finish.parts(1)  # type: ignore[attr-defined]
+            at = (images.start, channels.start, place)
+            return [self.compiled.give_back(back, product, target, tiles, rows, chain, at), *rest(region)]
         count = math.prod(how.outputs)
         results = scratch(self.context, "winograd gathered", (count, *product.shape[1:]), product.dtype)
         steps: list[Kernel] = [
@@ -266,8 +300,6 @@ class _Work:
                 results.reshape(count, -1),
             )
         ]
-        target = self.target[images] if place is None else self.target[images, place]
-        target = target[..., channels]  # (b, *s', o)
         values = results.reshape(*how.outputs, len(target), *tiles, target.shape[-1])
         starts = (rows.start, *(0 for _ in tiles[1:]))
         pieces = [
@@ -290,18 +322,26 @@ class _Work:
                 steps.append(partial(np.copyto, there, here))
             else:
                 steps.append(partial(np.add, here, self.bias[channels], there))
-        last = min((rows.stop) * how.outputs[0], target.shape[1])
-        region = slice(rows.start * how.outputs[0], last)
-        if place is None:
-            return steps + self.finish((images, channels, region))
-        return steps + self.finish((images, channels, slice(place, place + 1), region))
+        return steps + self.finish(region)
 
 
-def _cut(whole: slice, count: int) -> list[slice]:
-    """A range in at most `count` pieces of nearly the same length."""
+def _compiled(context: Context, finish: Finish, source: Array, target: Array, bias: Array | None) -> Any:
+    """The compiled passes, or None where these arrays are left to NumPy."""
+    if not context.jit or bias is not None:
+        return None
+    from netspec.backends.numpy.jit import winograd as compiled
+    from netspec.backends.numpy.jit.finish import Finishing
+
+    return compiled if isinstance(finish, Finishing) and compiled.applies(source, target) else None
+
+
+def _cut(whole: slice, count: int, unit: int) -> list[slice]:
+    """A range in at most `count` pieces of nearly the same length, whole units each if they fit it."""
     length = whole.stop - whole.start
-    count = min(count, length)
-    edges = [whole.start + length * i // count for i in range(count + 1)]
+    if length % unit:
+        return [whole]
+    count = min(count, length // unit)
+    edges = [whole.start + length // unit * i // count * unit for i in range(count + 1)]
     return [slice(first, last) for first, last in itertools.pairwise(edges)]
 
 
