@@ -30,6 +30,7 @@ def describe_job(net: Network, job: Job) -> dict[str, Any]:
         "weights": _weights(net),
         "dtype": net.dtype,
         "precision": net.precision,
+        "jit": net.jit,
         "outputs": {name: [ref.node, ref.port] for name, ref in job.wanted.items()},
         "batch_size": job.batch_size,
         "format": job.format,
@@ -136,7 +137,7 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     for key in ("network", "weights", "outputs"):
         if old.get(key) != new[key]:
             found.append(f"the {key} differ{'s' * (key == 'network')}")
-    for key in ("dtype", "precision", "batch_size", "format"):
+    for key in ("dtype", "precision", "jit", "batch_size", "format"):
         if old.get(key) != new[key]:
             found.append(f"{key} was {old.get(key)}, now it is {new[key]}")
     for name, source in now["inputs"].items():

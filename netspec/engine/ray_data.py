@@ -61,6 +61,8 @@ class _Payload:
     dtype: str
     precision: str
     threads: int | None
+    jit: bool
+    autotune: bool
 
 
 class _Worker:
@@ -79,6 +81,8 @@ class _Worker:
             dtype=payload.dtype,
             precision=payload.precision,
             threads=payload.threads,
+            jit=payload.jit,
+            autotune=payload.autotune,
         )
         self.restarted = bool(ray.get_runtime_context().was_current_actor_reconstructed)
 
@@ -117,6 +121,8 @@ def run_ray(net: Network, job: Job, shards: Iterable[Shard], engine: Engine, dev
             net.dtype,
             net.precision,
             net.threads,
+            net.jit,
+            net.autotune,
         )
         held = [ray.put(payload)]  # inside a list, or Ray would unpack it for every call
         dataset = ray.data.from_items(todo, override_num_blocks=len(todo)).map_batches(
