@@ -162,7 +162,7 @@ class Profile(BaseModel):
     precision: choice("high", "highest") = "high"  # type: ignore[valid-type]
     """high: fast float32 forms within 1e-4 of float64; highest: strict float32."""
     threads: Count | None = None
-    """Threads of the matrix products; default: as many as the library takes by itself."""
+    """Threads in all that share the work; default: the processors that this process may use."""
     autotune: Bool = False
     """Measure the forms of a convolution once on this machine and remember the fastest, instead of estimating."""
     jit: Bool = False
