@@ -163,7 +163,10 @@ def run(
     batch_size: Annotated[
         int | None, typer.Option(min=1, help="Rows of the first axis to run at a time.")
     ] = None,
-    threads: Annotated[int | None, typer.Option(min=1, help="Threads in all; default: the processors that this process may use.")] = None,
+    threads: Annotated[
+        int | None,
+        typer.Option(min=1, help="Threads in all; default: the processors that this process may use."),
+    ] = None,
     autotune: Annotated[
         bool | None, typer.Option(help="Measure the forms of convolutions once and remember the fastest.")
     ] = None,
