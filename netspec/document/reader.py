@@ -94,20 +94,17 @@ def read_events(
     `broken`: offsets of the stand-ins and the nodes they stand for. `dropped`: offset and indentation of
     lines taken out altogether. `restore`: characters to put back into values (see recovery).
     """
-    import yaml
-
     reader = _Reader(source, text, limits, broken or {}, dropped or [], restore)
-    complaint = None
-    try:
-        reader.run(parser_class()(text))
-    except _Stop:
-        pass
-    except yaml.MarkedYAMLError as error:
-        at = error.problem_mark or error.context_mark
-        context_at = error.context_mark.index if error.context_mark else None
-        complaint = Complaint(
-            error.context or "", context_at, error.problem or "", at.index if at else len(text)
-        )
+    complaint = reader.read(text)
+    if complaint is not None and "nesting" in complaint.problem:
+        # From 0.2.6 on libyaml has a limit of its own, 1000, and meets it while it looks ahead for the colon of
+        # a key, before it hands out the first bracket. The text up to there is enough for ours.
+        at = complaint.at
+        reader = _Reader(source, text, limits, broken or {}, dropped or [], restore)
+        complaint = reader.read(text[:at])
+        if not reader.stopped and (complaint is None or complaint.at >= at):  # ours is the larger one
+            reader.too_deep(at)
+            complaint = None
     path, flows = reader.path(), [frame.start for frame in reader.stack if frame.flow]
     reader.close_all()
     return Reading(reader.root, reader.diagnostics, complaint, path, flows, reader.documents > 0)
@@ -137,8 +134,25 @@ class _Reader:
         self.end = 0  # of the last token read
         self.documents = 0
         self.parens = "(" in text
+        self.stopped = False  # by a limit, or at a second document
 
     # -- events
+
+    def read(self, text: str) -> Complaint | None:
+        """Reads events to the end of `text`, to a limit or to the parser's complaint."""
+        import yaml
+
+        try:
+            self.run(parser_class()(text))
+        except _Stop:
+            self.stopped = True
+        except yaml.MarkedYAMLError as error:
+            at = error.problem_mark or error.context_mark
+            context_at = error.context_mark.index if error.context_mark else None
+            return Complaint(
+                error.context or "", context_at, error.problem or "", at.index if at else len(text)
+            )
+        return None
 
     def run(self, parser: Any) -> None:
         """Reads events to the end of the stream. Raises _Stop and the parser's errors."""
@@ -505,6 +519,10 @@ class _Reader:
 
     def _pasted(self, code: str, message: str, span: Span, advice: str) -> None:
         self._report(code, message, span, advice)
+
+    def too_deep(self, at: int) -> None:
+        """What libyaml refuses though it is within our limit."""
+        self._report("too-deep", "nested deeper than libyaml reads", self._span(at, at + 1))
 
     def _too_many(self, start: int, end: int | None = None) -> None:
         span = self._span(start, end if end is not None else min(start + 1, len(self.text)))

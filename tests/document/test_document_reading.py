@@ -238,6 +238,36 @@ def test_deep_nesting_is_refused_at_once(text: str) -> None:
     assert [each.code for each in document.diagnostics] == ["too-deep"]
 
 
+class Shallow(yaml.SafeLoader):
+    """Has the limit that libyaml has from 0.2.6 on."""
+
+    def fetch_flow_collection_start(self, token: type[yaml.Token]) -> None:
+        if self.flow_level >= 1000:
+            mark = self.get_mark()
+            text = "exceeded maximum nesting depth"
+            raise yaml.scanner.ScannerError("while increasing flow level", mark, text, mark)
+        super().fetch_flow_collection_start(token)
+
+
+def test_the_parsers_own_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    for before in ("", "a: 1\nb: ", "- - {c: "):
+        monkeypatch.setattr(reader, "parser_class", lambda: yaml.SafeLoader)
+        expected = read_text(before + nested(2000))
+        monkeypatch.setattr(reader, "parser_class", lambda: Shallow)
+        found = read_text(before + nested(2000))
+        assert [each.code for each in found.diagnostics] == ["too-deep"]
+        assert (found.diagnostics[0].span, found.diagnostics[0].path) == (
+            expected.diagnostics[0].span,
+            expected.diagnostics[0].path,
+        )
+        assert outline(found.root) == outline(expected.root)
+    # a mistake before it is still the mistake, and a limit of ours above the parser's is not at fault
+    assert places(read_text("[1, 2}, " + nested(2000)))[0].startswith("unclosed-bracket 1:1")
+    found = read_text(nested(2000), limits=Limits(depth=5000))
+    assert places(found) == ["too-deep 1:1001"]
+    assert found.diagnostics[0].message == "nested deeper than libyaml reads"
+
+
 def test_alias_bomb_and_depth_through_aliases() -> None:
     bomb = "a0: &a0 [1, 1, 1, 1, 1, 1, 1, 1, 1, 1]\n"
     bomb += "".join(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]\n" for i in range(1, 30))
