@@ -84,6 +84,23 @@ def test_all_golden_files_have_a_network() -> None:
     assert all(path.stat().st_size < 20_000 for path in DENSE_GOLDEN.glob("*.npz"))
 
 
+def test_segnet_pools_no_near_ties() -> None:
+    """Each window's largest number, ReLU's zeros among them, leads by far more than float32's rounding, which
+    Winograd's convolutions bring to 1e-5: the places of the maxima are the same on every machine."""
+    path = CONFIGS / "segnet.yaml"
+    net = netspec.load(path, weights=weights_of(shapes_of(path)), dtype="float64")
+    before_relu = ["bn12", "bn22", "bn33", "bn43", "bn53"]
+    image = inputs_of("segnet")["image"].astype("f8")
+    found = net.run({"image": image}, taps=before_relu)
+    for name in before_relu:
+        n, c, height, width = found[name].shape
+        whole = found[name][:, :, : height // 2 * 2, : width // 2 * 2]
+        windows = whole.reshape(n, c, height // 2, 2, width // 2, 2).swapaxes(3, 4)
+        second, first = np.moveaxis(np.sort(windows.reshape(-1, 4))[:, 2:], -1, 0)
+        lead = np.where(first > 0, first - np.maximum(second, 0), -first)
+        assert lead.min() > 6e-5, name
+
+
 @pytest.mark.parametrize("sizes", [(32, 32), (33, 47), (64, 40)])
 def test_segnet_gives_back_the_size_of_its_picture(sizes: tuple[int, int]) -> None:
     report = netspec.shapes(CONFIGS / "segnet.yaml", image=(1, 3, *sizes))
