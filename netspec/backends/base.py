@@ -7,7 +7,7 @@ of an algorithm) is worked out while binding. `Binder` is the function that does
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,7 +22,12 @@ Kernel = Callable[[], None]
 
 
 class KernelError(ValueError):
-    """A value (not a shape) that the operation must refuse, such as an index outside its plane."""
+    """A value (not a shape) that the operation must refuse, such as an index outside its plane.
+
+    label: the layer whose kernel refused it, once that is known.
+    """
+
+    label: str = ""
 
 
 @dataclass(slots=True)
@@ -34,9 +39,12 @@ class Context:
     beside: with others working at the same time.
     scratch: memory of this executor, by name. prepared: weights in the forms that kernels read them in,
     shared by all executors of a network; origins: where the arrays that may be prepared are from.
+    session: the executor's line to its device; label: the layer that is being bound.
     """
 
     rng: Any = None
+    session: Any = None
+    label: str = ""
     lanes: int = 1
     precision: str = "high"
     autotune: bool = False
@@ -62,11 +70,63 @@ Binder = Callable[[Any, Sequence[Array], Sequence[Array], Context], Kernel]
 """(operation, inputs, outputs, context) -> kernel."""
 
 
+class Session:
+    """One executor's line to its device: inputs in, kernels run, results out.
+
+    Here everything is done when it is asked for, in the calling thread; a device may do it later, in order.
+    """
+
+    def __init__(self, backend: Backend) -> None:
+        self.backend = backend
+
+    def binding(self) -> AbstractContextManager[Any]:
+        """Around everything that allocates and binds."""
+        return nullcontext()
+
+    def outgoing(self, array: Array, kernels: list[tuple[Kernel, str]]) -> Array:
+        """The array that an output is read from; a kernel that fills it may be added."""
+        return array
+
+    def start(
+        self,
+        kernels: Sequence[tuple[Kernel, str]],
+        inputs: Sequence[tuple[Array, Any]],
+        outputs: Mapping[str, Array],
+        keep: bool = False,
+    ) -> None:
+        """Copy the inputs to their arrays and run the kernels. keep: results stay on the device.
+
+        Raises `KernelError` with the label of the layer, here or in `results`.
+        """
+        label = ""
+        with self.backend.running():
+            for target, source in inputs:
+                target[...] = source
+            try:
+                for kernel, label in kernels:  # noqa: B007 - the label is read if a kernel raises
+                    kernel()
+            except KernelError as error:
+                error.label = label
+                raise
+
+    def results(self, outputs: Mapping[str, Array]) -> dict[str, Any]:
+        """The outputs of what was started, safe to keep: NumPy arrays, or the device's own."""
+        return {name: self.backend.to_numpy(array) for name, array in outputs.items()}
+
+    def store(self, target: Array, source: Array) -> None:
+        """Copy an array of the device to another one of its shape."""
+        target[...] = source
+
+
 class Backend:
     """Arrays of one kind and the kernels over them; subclasses fill in `kernels`."""
 
     name: str
     kernels: dict[type[Operation], Binder]
+
+    def session(self) -> Session:
+        """A line to the device for one executor."""
+        return Session(self)
 
     def empty(self, spec: ArraySpec) -> Array:
         """An uninitialised, C-contiguous array."""

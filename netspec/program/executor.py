@@ -37,6 +37,12 @@ class Executor:
         self.program = program
         self.backend = backend
         self.context = context
+        self.session = context.session = backend.session()
+        with self.session.binding():
+            self._bind(program, states, planned or plan(program))
+
+    def _bind(self, program: Program, states: Mapping[str, Array], planned: Plan) -> None:
+        backend, context = self.backend, self.context
         arrays: dict[int, Array] = {}
         for value, constant in program.constants.items():
             arrays[value] = backend.asarray(constant)
@@ -44,10 +50,10 @@ class Executor:
             arrays[value] = states[key]
             context.origins[id(arrays[value])] = ("state", key)
         set_up = _SetUp(program, backend, context, arrays)
-        planned = planned or plan(program)
         _place(program, planned, backend, arrays)
         self.kernels: list[tuple[Kernel, str]] = []
         for step in program.steps:
+            context.label = step.label
             set_up.compute(step)
             if step.outputs and step.outputs[0] in planned.views:
                 target = step.outputs[0]
@@ -62,25 +68,34 @@ class Executor:
             set_up.release(step)
         context.origins.clear()  # ids mean nothing once the arrays of the set-up are gone
         self.inputs = {name: arrays[v] for name, v in program.inputs.items()}
-        self.outputs = {name: arrays[v] for name, v in program.outputs.items()}
         self.updates = {key: arrays[v] for key, v in program.updates.items()}
+        self.outputs = {
+            name: self.session.outgoing(arrays[v], self.kernels) for name, v in program.outputs.items()
+        }
 
-    def run(self, inputs: Mapping[str, Array], rng: Any = None) -> dict[str, Array]:
-        """The outputs of one call, as views of the buffers: copy what is to be kept.
+    def start(self, inputs: Mapping[str, Array], rng: Any = None, keep: bool = False) -> None:
+        """Begin one call; `results` ends it. keep: outputs stay on the device.
 
-        Raises `StepError` for a value that a layer refuses.
+        Raises `StepError` for a value that a layer refuses, as `results` does.
         """
         self.context.rng = rng
-        label = ""
-        with self.backend.running():
-            for name, target in self.inputs.items():
-                target[...] = inputs[name]
-            try:
-                for kernel, label in self.kernels:  # noqa: B007 - the label is read if a kernel raises
-                    kernel()
-            except KernelError as error:
-                raise StepError(label, str(error)) from None
-        return self.outputs
+        given = [(target, inputs[name]) for name, target in self.inputs.items()]
+        try:
+            self.session.start(self.kernels, given, self.outputs, keep)
+        except KernelError as error:
+            raise StepError(error.label, str(error)) from None
+
+    def results(self) -> dict[str, Any]:
+        """The outputs of the call that was started, safe to keep."""
+        try:
+            return self.session.results(self.outputs)
+        except KernelError as error:
+            raise StepError(error.label, str(error)) from None
+
+    def run(self, inputs: Mapping[str, Array], rng: Any = None) -> dict[str, Any]:
+        """The outputs of one call. Raises `StepError` for a value that a layer refuses."""
+        self.start(inputs, rng)
+        return self.results()
 
 
 class _SetUp:

@@ -418,10 +418,9 @@ class Network:
                 )
                 executor = Executor(prepared.program, self._backend, model.arrays, context, prepared.plan)
         try:
-            found = executor.run(arrays, rng)
-            results = {name: self._backend.to_numpy(array) for name, array in found.items()}
+            results = executor.run(arrays, rng)
             for name, array in executor.updates.items():
-                model.arrays[name][...] = array
+                executor.session.store(model.arrays[name], array)
         except StepError as error:
             raise InputError(f"layer {error.layer}: {error}") from None
         finally:
