@@ -549,7 +549,13 @@ def open_backend(device: str) -> Backend:
 
         return NumpyBackend()
     if device == "cuda" or device.startswith("cuda:"):
-        raise DeviceError(f"device {device}: this version of netspec has no CUDA backend; use --device cpu")
+        from netspec.backends.cupy import device as cuda
+        from netspec.backends.cupy.backend import CupyBackend
+
+        try:
+            return CupyBackend(cuda.Device(int(device[5:] or 0)))
+        except cuda.DeviceProblem as problem:
+            raise DeviceError(f"device {device}: {problem}") from None
     raise InputError(f"device: expected cpu, cuda or cuda:N, got {device!r}")
 
 

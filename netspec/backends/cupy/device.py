@@ -1,0 +1,233 @@
+"""One CUDA device, through CuPy: memory, streams, launches, copies, matrix products, graphs.
+
+Everything that needs a driver is a method here, and arrays are always `cupy.ndarray`, whose shapes, strides
+and views need none: the tests run all the rest of this package on a device of their own, whose memory is the
+machine's and whose kernels are the same source compiled for it.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from netspec.backends.base import Array
+from netspec.backends.cupy import source
+
+Launch = Callable[[int, int, Any, int], None]
+"""(blocks, threads of a block, arguments, bytes of shared memory): starts a kernel on the current stream."""
+
+TO_DEVICE, TO_HOST, ON_DEVICE = 1, 2, 3
+"""cudaMemcpyKind."""
+
+COMPILED_WITH = ("--std=c++17",)
+"""Options of the compiler. Products are contracted with sums (FMA), as torch's kernels are."""
+
+_TYPES = {"float32": 0, "float64": 1, "float16": 2, "bfloat16": 14, "complex64": 4, "complex128": 5}
+"""cudaDataType_t of the dtypes that cuBLAS multiplies."""
+
+_COMPUTE = {"float64": 70, "complex128": 70}
+"""cublasComputeType_t; 68 is float32, 77 float32 with operands rounded to TF32."""
+SINGLE, SINGLE_TF32 = 68, 77
+
+
+class DeviceProblem(Exception):
+    """The device cannot be used; the text says what is missing and how to get it."""
+
+
+class Device:
+    """A CUDA device with memory of its own pool; thread safe."""
+
+    def __init__(self, index: int = 0, memory_limit: int | None = None) -> None:
+        """index: as CUDA counts; memory_limit: most bytes that are taken. Raises `DeviceProblem`."""
+        self.cupy = usable(index)
+        self.index, self.memory_limit = index, memory_limit
+        self._lock = threading.Lock()
+        self._modules: dict[tuple[str, str], Any] = {}
+        self._handles = threading.local()
+        with self.current():
+            self.pool = self.cupy.cuda.MemoryPool()
+            self.pinned_pool = self.cupy.cuda.PinnedMemoryPool()
+            if memory_limit is not None:
+                self.pool.set_limit(size=memory_limit)
+            self.processors: int = self.cupy.cuda.Device(index).attributes["MultiProcessorCount"]
+
+    def current(self) -> Any:
+        """A context in which this device is the thread's current one."""
+        return self.cupy.cuda.Device(self.index)
+
+    # --- memory -------------------------------------------------------------------------------------
+
+    def allocate(self, size: int) -> Any:
+        """Device memory, as a pointer that owns it. Raises MemoryError."""
+        try:
+            with self.current():
+                return self.pool.malloc(size)
+        except self.cupy.cuda.memory.OutOfMemoryError as error:
+            raise MemoryError(str(error)) from None
+
+    def pinned(self, size: int) -> Any:
+        """Page-locked host memory as a NumPy array of bytes, which the device can copy from while others work."""
+        memory = self.pinned_pool.malloc(max(size, 1))
+        return np.frombuffer(memory, np.uint8, size)
+
+    def copy(self, target: int, origin: int, size: int, kind: int) -> None:
+        """Copy bytes between addresses, in order on the current stream."""
+        runtime, stream = self.cupy.cuda.runtime, self.cupy.cuda.get_current_stream()
+        runtime.memcpyAsync(target, origin, size, kind, stream.ptr)
+
+    def free_bytes(self) -> int:
+        """Bytes that can still be allocated."""
+        with self.current():
+            free: int = self.cupy.cuda.runtime.memGetInfo()[0]
+        free += self.pool.free_bytes()
+        if self.memory_limit is not None:
+            free = min(free, self.memory_limit - self.pool.used_bytes())
+        return max(0, free)
+
+    # --- arrays -------------------------------------------------------------------------------------
+
+    def empty(self, shape: Sequence[int], dtype: Any) -> Array:
+        """An uninitialised, C-contiguous array."""
+        dtype = np.dtype(dtype)
+        memory = self.allocate(math.prod(shape) * dtype.itemsize)
+        return self.cupy.ndarray(tuple(shape), dtype, memory)
+
+    def strided(self, array: Array, shape: Sequence[int], strides: Sequence[int]) -> Array:
+        """The memory of `array` under another shape and strides (in bytes)."""
+        return self.cupy.ndarray(tuple(shape), array.dtype, array.data, tuple(strides))
+
+    # --- streams ------------------------------------------------------------------------------------
+
+    def stream(self) -> Any:
+        """A new stream, beside all others: a context in which it is the thread's current one."""
+        with self.current():
+            return self.cupy.cuda.Stream(non_blocking=True)
+
+    def synchronize(self, stream: Any) -> None:
+        """Wait for all that was started on a stream."""
+        stream.synchronize()
+
+    def wait_for_caller(self, stream: Any) -> None:
+        """Let a stream wait for what the calling thread has started on its own."""
+        stream.wait_event(self.cupy.cuda.get_current_stream().record())
+
+    def capture(self, stream: Any, run: Callable[[], None]) -> Callable[[], None]:
+        """What `run` starts on the current stream as one graph: calling the result starts it all again."""
+        mode = self.cupy.cuda.runtime.streamCaptureModeThreadLocal
+        stream.begin_capture(mode)
+        try:
+            run()
+        finally:
+            graph = stream.end_capture()
+        return functools.partial(graph.launch, stream)
+
+    def elapsed(self, run: Callable[[], None]) -> float:
+        """Seconds that the device takes for what `run` starts: the least of several."""
+        cuda = self.cupy.cuda
+        times = []
+        for _ in range(5):
+            before, after = cuda.Event(), cuda.Event()
+            before.record()
+            run()
+            after.record()
+            after.synchronize()
+            times.append(cuda.get_elapsed_time(before, after) / 1000)
+        return min(times)
+
+    # --- kernels ------------------------------------------------------------------------------------
+
+    def function(self, name: str, dtype: Any) -> Launch:
+        """A kernel of kernels/*.cu for one element type; compiled at first use, by CuPy, which keeps it on disk."""
+        unit = source.kernels()[name][0]
+        key = (unit, str(np.dtype(dtype)))
+        with self._lock, self.current():
+            if key not in self._modules:
+                self._modules[key] = self.cupy.RawModule(code=source.text(*key), options=COMPILED_WITH)
+            kernel = self._modules[key].get_function(name)
+
+        def launch(blocks: int, threads: int, arguments: Any, shared: int = 0) -> None:
+            kernel((blocks,), (threads,), (arguments,), shared_mem=shared)
+
+        return launch
+
+    def multiply(
+        self,
+        dtype: str,
+        sizes: tuple[int, int, int],
+        left: tuple[int, bool, int, int],
+        right: tuple[int, bool, int, int],
+        out: tuple[int, int, int],
+        count: int,
+        tf32: bool = False,
+    ) -> Callable[[], None]:
+        """A kernel for `count` products out (m, n) = left (m, k) @ right (k, n), row-major; sizes: m, n, k.
+
+        left, right: address, whether the matrix lies turned, elements from one row to the next, and from one
+        matrix to the next; out: address and the same two steps. float16 and bfloat16 are summed in float32.
+        """
+        from cupy_backends.cuda.libs import cublas
+
+        m, n, k = sizes
+        kind = _TYPES[dtype]
+        compute = _COMPUTE.get(dtype, SINGLE_TF32 if tf32 and dtype == "float32" else SINGLE)
+        scalar = {"float64": np.float64, "complex64": np.complex64, "complex128": np.complex128}.get(dtype, np.float32)
+        one, zero = np.array(1, scalar), np.array(0, scalar)
+        turned = 1
+
+        def run() -> None:
+            # column-major (n, m) = right.T @ left.T is row-major (m, n) = left @ right
+            cublas.gemmStridedBatchedEx(
+                self._handle(cublas), turned if right[1] else 0, turned if left[1] else 0, n, m, k,
+                one.ctypes.data, right[0], kind, right[2], right[3], left[0], kind, left[2], left[3],
+                zero.ctypes.data, out[0], kind, out[1], out[2], count, compute, -1,
+            )  # fmt: skip
+
+        return run
+
+    def _handle(self, cublas: Any) -> int:
+        """The thread's handle of cuBLAS on the current stream."""
+        handle = self.cupy.cuda.device.get_cublas_handle()
+        cublas.setStream(handle, self.cupy.cuda.get_current_stream().ptr)
+        return int(handle)
+
+    @functools.cached_property
+    def cudnn(self) -> Any:
+        """cuDNN on this device, or None where it is not installed."""
+        from netspec.backends.cupy import cudnn
+
+        if cudnn.available() is not None:
+            return None
+        with self.current():
+            return cudnn.Cudnn()
+
+
+def usable(index: int) -> Any:
+    """The module cupy, if it sees the device. Raises `DeviceProblem` with one line: what is missing, how to get it."""
+    how = 'pip install "netspec-runner[cuda13]" (or [cuda12] for a driver older than 580)'
+    try:
+        import cupy
+    except ImportError as error:
+        missing = "CuPy is not installed" if (error.name or "").startswith("cupy") else f"CuPy does not import: {error}"
+        raise DeviceProblem(f"{missing}: {how}") from None
+    try:
+        count = cupy.cuda.runtime.getDeviceCount()
+    except cupy.cuda.runtime.CUDARuntimeError as error:
+        if "InsufficientDriver" in str(error):
+            raise DeviceProblem(
+                f"no CUDA driver for CUDA {_version(cupy.cuda.runtime.runtimeGetVersion())} was found: install the "
+                "NVIDIA driver, or the extra for your driver's CUDA version (cuda12 or cuda13)"
+            ) from None
+        raise DeviceProblem(f"no CUDA device is usable: {error}") from None
+    if index >= count:
+        seen = "no CUDA device" if count == 0 else f"{count} (cuda:0{f' to cuda:{count - 1}' if count > 1 else ''})"
+        raise DeviceProblem(f"there is no device {index}; this machine has {seen}")
+    return cupy
+
+
+def _version(number: int) -> str:
+    return f"{number // 1000}.{number % 1000 // 10}"

@@ -1,0 +1,91 @@
+"""From arrays to the arguments of a kernel, and how many threads run it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+from netspec.backends.base import Array, Context, Kernel
+from netspec.backends.cupy.arguments import DTYPES, RANK, arguments
+
+THREADS = 256
+"""Threads of a block of a kernel without barriers."""
+
+WAVES = 16
+"""Blocks for each multiprocessor at most: beyond it a thread takes several elements in turn."""
+
+
+def described(array: Array, strides: Sequence[int] | None = None) -> dict[str, Any]:
+    """The fields of an `Array` in arguments.py: address, dtype, strides in elements (given in bytes)."""
+    steps = array.strides if strides is None else strides
+    return {
+        "data": array.data.ptr,
+        "dtype": DTYPES.index(str(array.dtype)),
+        "strides": [step // array.itemsize for step in steps],
+    }
+
+
+def fill(record: Any, **fields: Any) -> None:
+    """Set fields of a struct; a mapping fills a struct, lists of them the beginning of an array of structs."""
+    for name, value in fields.items():
+        if isinstance(value, dict):
+            fill(record[name], **value)
+        elif isinstance(value, list | tuple) and value and isinstance(value[0], dict):
+            for target, part in zip(record[name], value, strict=False):
+                fill(target, **part)
+        elif isinstance(value, list | tuple):
+            record[name][: len(value)] = value
+        else:
+            record[name] = value
+
+
+def launch(
+    context: Context,
+    name: str,
+    dtype: Any,
+    struct: str,
+    work: int,
+    *,
+    blocks: int | None = None,
+    threads: int = THREADS,
+    shared: int = 0,
+    **fields: Any,
+) -> Kernel:
+    """The launch of a kernel with these arguments. work: elements that threads take one at a time."""
+    device = context.session.device
+    struct_of = arguments(struct)
+    fill(struct_of[0], **fields)
+    if blocks is None:
+        blocks = max(1, min(-(-work // threads), WAVES * device.processors))
+    start = device.function(name, dtype)
+    return partial(start, blocks, threads, struct_of, shared)
+
+
+def outer_loops(
+    shape: Sequence[int], strides: Sequence[Sequence[int]], rank: int = RANK
+) -> tuple[tuple[int, ...], list[tuple[int, ...]], list[list[int]]]:
+    """Cut off the first axes beyond `rank`: the rest, its strides, and each array's offsets, one a round."""
+    extra = len(shape) - rank
+    if extra <= 0:
+        return tuple(shape), [tuple(s) for s in strides], [[0] * len(strides)]
+    offsets = [[0] * len(strides)]
+    for axis in range(extra):
+        offsets = [
+            [start + i * steps[axis] for start, steps in zip(before, strides, strict=True)]
+            for before in offsets
+            for i in range(shape[axis])
+        ]
+    return tuple(shape[extra:]), [tuple(s[extra:]) for s in strides], offsets
+
+
+def sequence(kernels: Sequence[Callable[[], None]]) -> Kernel:
+    """One kernel that starts all of them in order."""
+    if len(kernels) == 1:
+        return kernels[0]
+
+    def run() -> None:
+        for each in kernels:
+            each()
+
+    return run
