@@ -64,18 +64,19 @@ _TABLES: dict[str, list[_Field]] = {
         ("count", _LONG), ("rank", _INT), ("start", _INT), ("stage_count", _INT), ("sizes", _LONG, RANK),
         ("flags", _POINTER), ("out", "Array"), ("operands", "Array", OPERANDS), ("stages", "Stage", STAGES),
     ],
-    # the axes of the epilogue's chain are those of the output in its memory order; axes: where n, c and
-    # space stand among them
+    # x (n, c, space), weight (o, c, taps) or for transposed ones (c, o, taps); channels, group_outputs: of a group.
+    # The chain's axes are the output's: (n, c, space), or (n, space, c) with `last`. For gathered columns x is
+    # (n, group, output channel, tap, place).
     "Convolution": [
-        ("x", "Array"), ("weight", "Array"), ("channels", _INT), ("groups", _INT), ("group_outputs", _INT),
+        ("x", "Array"), ("weight", "Array"), ("channels", _INT), ("group_outputs", _INT), ("last", _INT),
         ("sizes", _INT, SPACE), ("kernel", _INT, SPACE), ("stride", _INT, SPACE), ("padding", _INT, SPACE),
-        ("dilation", _INT, SPACE), ("axes", _INT, 2 + SPACE), ("chain", "Chain"),
+        ("dilation", _INT, SPACE), ("chain", "Chain"),
     ],
-    # columns (n, group, place, channel and tap), or with `turned` (n, group, channel and tap, place)
+    # columns (n, group, channel, tap, place), or with `last` (group, n, place, tap, channel)
     "Columns": [
-        ("x", "Array"), ("columns", "Array"), ("images", _INT), ("groups", _INT), ("channels", _INT),
+        ("x", "Array"), ("columns", _POINTER), ("images", _INT), ("groups", _INT), ("channels", _INT),
         ("sizes", _INT, SPACE), ("outputs", _INT, SPACE), ("kernel", _INT, SPACE), ("stride", _INT, SPACE),
-        ("padding", _INT, SPACE), ("dilation", _INT, SPACE), ("turned", _INT), ("count", _LONG),
+        ("padding", _INT, SPACE), ("dilation", _INT, SPACE), ("last", _INT), ("count", _LONG),
     ],
     # x, values, indices are (n, c, space); divisor 0: the elements of the window
     "Pool": [

@@ -10,6 +10,7 @@ import numpy as np
 from netspec.backends.base import Array, Backend, Context, Kernel
 from netspec.backends.cupy import (  # each import registers its kernels
     chains,
+    convolution,  # noqa: F401
 )
 from netspec.backends.cupy.device import Device
 from netspec.backends.cupy.layout import layout_view

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Hashable, Sequence
 from functools import partial
 from typing import Any
+
+import numpy as np
 
 from netspec.backends.base import Array, Context, Kernel
 from netspec.backends.cupy.arguments import DTYPES, RANK, arguments
@@ -14,6 +17,9 @@ THREADS = 256
 
 WAVES = 16
 """Blocks for each multiprocessor at most: beyond it a thread takes several elements in turn."""
+
+LARGE = 1 << 26
+"""Bytes beyond which scratch memory grows in steps, not in powers of two."""
 
 
 def described(array: Array, strides: Sequence[int] | None = None) -> dict[str, Any]:
@@ -77,6 +83,42 @@ def outer_loops(
             for i in range(shape[axis])
         ]
     return tuple(shape[extra:]), [tuple(s[extra:]) for s in strides], offsets
+
+
+def scratch(context: Context, name: str, shape: Sequence[int], dtype: Any) -> Array:
+    """An uninitialised contiguous array, valid during one run of one kernel.
+
+    Kernels of an executor run one after the other, so those of one `name` share memory, in powers of two.
+    """
+    dtype = np.dtype(dtype)
+    size = max(1, math.prod(shape)) * dtype.itemsize
+    room = 1 << max(12, (size - 1).bit_length())
+    if room > LARGE:
+        room = -(-size // LARGE) * LARGE
+    key = (name, room)
+    if key not in context.scratch:
+        context.scratch[key] = context.session.device.empty((room,), np.uint8)
+    return context.scratch[key][:size].view(dtype)[: math.prod(shape)].reshape(tuple(shape))
+
+
+def prepared(
+    context: Context, weight: Array, form: Hashable, make: Callable[[], tuple[Array, list[Kernel]]]
+) -> tuple[Array, list[Kernel]]:
+    """`weight` in the form that a kernel reads, and the kernels that refresh it before each run.
+
+    make: allocates it, and the kernels that fill it. Fixed weights are brought into a form once for all executors
+    of a network.
+    """
+    origin = context.origins.get(id(weight))
+    if origin is None:
+        return make()
+    key = (origin, form)
+    if key not in context.prepared:
+        array, kernels = make()
+        for start in kernels:
+            start()
+        context.prepared[key] = array
+    return context.prepared[key], []
 
 
 def sequence(kernels: Sequence[Callable[[], None]]) -> Kernel:
