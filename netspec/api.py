@@ -10,7 +10,7 @@ from netspec.analysis import Analysis, analyse_file, analyse_mapping, analyse_sp
 from netspec.diagnostics import Diagnostic, InputError, SpecError
 from netspec.network import NetworkSpec
 from netspec.runtime.network import Network, check_dtype
-from netspec.runtime.profile import Profile, read_profile
+from netspec.runtime.profile import Cuda, Profile, profile_of, read_profile
 
 Source = str | os.PathLike[str] | Mapping[str, Any] | NetworkSpec
 
@@ -67,20 +67,24 @@ def load(
     threads: int | None = None,
     seed: int = 0,
     mode: str = "eval",
-    runner: str | os.PathLike[str] | Mapping[str, Any] | None = None,
+    runner: str | os.PathLike[str] | Mapping[str, Any] | Profile | None = None,
     jit: bool | None = None,
     autotune: bool | None = None,
+    cuda: Cuda | Mapping[str, Any] | None = None,
 ) -> Network:
     """A network ready to run, from a path, a mapping or a `NetworkSpec`.
 
     weights: a checkpoint's path or a mapping of names to arrays; default: the file's `weights`, else the
-    declared or torch's default initialisation, drawn from `seed`. device: "cpu"; dtype: of parameters and
-    floating inputs. jit: compiled kernels (extra `jit`) where there are any; autotune: the forms of a
+    declared or torch's default initialisation, drawn from `seed`. device: cpu, cuda or cuda:N; dtype: of
+    parameters and floating inputs. cuda: how a CUDA device is used, as in a run profile (graphs, deterministic,
+    memory_limit_mb). jit: compiled kernels (extra `jit`) where there are any; autotune: the forms of a
     convolution are measured once on this machine, not estimated.
     Arguments win over the run profile `runner`. Raises `SpecError`, `WeightsError`,
     `DeviceError`.
     """
-    profile = read_profile(runner) if runner is not None else Profile(runner=1)
+    profile = profile_of(runner)
+    if isinstance(cuda, Mapping):
+        cuda = read_profile({"runner": 1, "cuda": dict(cuda)}).cuda
     dtype = check_dtype(dtype or profile.dtype)
     return Network(
         _valid(source, dtype),
@@ -93,4 +97,5 @@ def load(
         mode=mode,
         jit=profile.jit if jit is None else jit,
         autotune=profile.autotune if autotune is None else autotune,
+        cuda=profile.cuda if cuda is None else cuda,
     )

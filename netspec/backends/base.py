@@ -70,6 +70,22 @@ Binder = Callable[[Any, Sequence[Array], Sequence[Array], Context], Kernel]
 """(operation, inputs, outputs, context) -> kernel."""
 
 
+def is_on_device(value: Any) -> bool:
+    """Whether an array lies on a CUDA device (CuPy's, or another library's that tells where)."""
+    return hasattr(value, "__cuda_array_interface__")
+
+
+def from_device(value: Any) -> Any:
+    """An array of a device as NumPy's; anything else as it is."""
+    if not is_on_device(value):
+        return value
+    if hasattr(value, "get"):
+        return value.get()
+    import cupy
+
+    return cupy.asnumpy(cupy.asarray(value))
+
+
 class Session:
     """One executor's line to its device: inputs in, kernels run, results out.
 
@@ -123,6 +139,14 @@ class Backend:
 
     name: str
     kernels: dict[type[Operation], Binder]
+    fused_types: tuple[str, ...] = ("float32", "float64")
+    """Dtypes whose elementwise chains are computed in one go, without rounding in between."""
+    calls_ahead: int = 1
+    """Calls that may be under way at a time: beyond one, inputs are copied while others are computed."""
+
+    def fewest_channels(self, dtype: str, precision: str, jit: bool) -> int | None:
+        """From how many channels on arrays are best kept channels-last; None: never."""
+        return None
 
     def session(self) -> Session:
         """A line to the device for one executor."""
@@ -151,6 +175,12 @@ class Backend:
     def view(self, operation: Operation, array: Array, spec: ArraySpec) -> Array | None:
         """The result of a layout operation as a view of `array`, or None where it needs a copy."""
         raise NotImplementedError
+
+    def reachable(self, arrays: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Given arrays as this backend's sessions can read them: here those of a CUDA device are copied from it."""
+        if not any(map(is_on_device, arrays.values())):
+            return arrays
+        return {name: from_device(value) for name, value in arrays.items()}
 
     def default_lanes(self) -> int:
         """How many threads share a kernel's work where nobody says it."""

@@ -15,7 +15,6 @@ from netspec.graph import select
 from netspec.graph.infer import states_of
 from netspec.runtime.inputs import check_sizes
 from netspec.runtime.network import Network, check_dtype
-from netspec.runtime.profile import Profile, read_profile
 
 
 @dataclass(frozen=True)
@@ -38,11 +37,6 @@ class Problem:
 def processors() -> int:
     """Processors that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def profile_of(runner: str | None) -> Profile:
-    """The run profile, or the default one."""
-    return read_profile(runner) if runner is not None else Profile(runner=1)
 
 
 def pose(problem: Problem) -> tuple[Network, Task]:

@@ -8,11 +8,12 @@ from pathlib import Path
 
 from netspec.benchmark.measure import Measurement, bench
 from netspec.benchmark.peers import names
-from netspec.benchmark.problem import Problem, processors, profile_of
+from netspec.benchmark.problem import Problem, processors
 from netspec.benchmark.report import text, to_json
 from netspec.benchmark.rounds import Effort
 from netspec.cli.shapes import parse_shape
 from netspec.diagnostics import InputError
+from netspec.runtime.profile import profile_of
 
 
 @dataclass(frozen=True, slots=True)

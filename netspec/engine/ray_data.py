@@ -29,7 +29,7 @@ from netspec.engine.job import Job, Shard
 from netspec.engine.shards import Done, compute_shard
 from netspec.network.write import to_mapping
 from netspec.runtime.network import Network
-from netspec.runtime.profile import Engine
+from netspec.runtime.profile import Cuda, Engine
 
 log = logging.getLogger("netspec")
 
@@ -63,6 +63,7 @@ class _Payload:
     threads: int | None
     jit: bool
     autotune: bool
+    cuda: Cuda
 
 
 class _Worker:
@@ -83,6 +84,7 @@ class _Worker:
             threads=payload.threads,
             jit=payload.jit,
             autotune=payload.autotune,
+            cuda=payload.cuda,
         )
         self.restarted = bool(ray.get_runtime_context().was_current_actor_reconstructed)
 
@@ -123,6 +125,7 @@ def run_ray(net: Network, job: Job, shards: Iterable[Shard], engine: Engine, dev
             net.threads,
             net.jit,
             net.autotune,
+            net.cuda,
         )
         held = [ray.put(payload)]  # inside a list, or Ray would unpack it for every call
         dataset = ray.data.from_items(todo, override_num_blocks=len(todo)).map_batches(

@@ -18,15 +18,15 @@ from netspec.program.compile import Program
 from netspec.program.liveness import use_counts
 
 FOLDED = ("float32", "float64")
-"""Types in which the products of weights are exact enough to be made once."""
+"""Types in which the products of weights are exact enough to be made once, by default."""
 
 
-def fold_affine(program: Program) -> Program:
+def fold_affine(program: Program, types: tuple[str, ...] = FOLDED) -> Program:
     """Affine(convolution(x, w, b), scale, shift) = convolution(x, w * scale, b * scale + shift).
 
     Only where scale and shift are known before the run and nobody else reads the convolution.
     """
-    fold = _Folding(program)
+    fold = _Folding(program, types)
     for step in program.steps:
         fold.add(step)
     return replace(
@@ -35,7 +35,8 @@ def fold_affine(program: Program) -> Program:
 
 
 class _Folding:
-    def __init__(self, program: Program) -> None:
+    def __init__(self, program: Program, types: tuple[str, ...]) -> None:
+        self.types = types
         self.values = list(program.values)
         self.steps: list[Step] = []
         self.setup: list[Step] = []
@@ -80,7 +81,7 @@ class _Folding:
     def _weight_axis(self, main: Step, affine: Step) -> int | None:
         """The axis of the weight that runs over output channels; None where nothing can be folded."""
         spec = self.values[main.outputs[0]]
-        if spec.dtype not in FOLDED or any(self.values[v].dtype != spec.dtype for v in affine.inputs):
+        if spec.dtype not in self.types or any(self.values[v].dtype != spec.dtype for v in affine.inputs):
             return None
         axis = affine.operation.axis % len(spec.shape)  # type: ignore[attr-defined]
         match main.operation:

@@ -23,11 +23,11 @@ MAINS = (Convolution, TransposedConvolution, Linear, Elementwise, Affine)
 """Operations that elementwise stages may follow."""
 
 FUSED_TYPES = ("float32", "float64")
-"""Types that are computed in themselves: float16 goes through float32 and is rounded after each layer."""
+"""Types that are computed in themselves: float16 goes through float32, and is rounded after each layer by default."""
 
 
-def fuse_stages(program: Program) -> Program:
-    """Chains of elementwise steps become stages of the step that they start from.
+def fuse_stages(program: Program, types: tuple[str, ...] = FUSED_TYPES) -> Program:
+    """Chains of elementwise steps of these types become stages of the step that they start from.
 
     A chain goes on while the value has one reader, which keeps its shape and type. The fused step stands
     where the last of the chain stood, so that all it reads has been computed by then.
@@ -36,7 +36,7 @@ def fuse_stages(program: Program) -> Program:
     steps: list[Step | None] = []
     producer: dict[int, int] = {}
     for step in program.steps:
-        found = _source(program, step, steps, producer, uses)
+        found = _source(program, step, steps, producer, uses, types)
         if found is not None:
             place, running = found
             main = steps[place]
@@ -55,12 +55,13 @@ def _source(
     steps: list[Step | None],
     producer: dict[int, int],
     uses: dict[int, int],
+    types: tuple[str, ...],
 ) -> tuple[int, int] | None:
     """Where the step stands that this one can join, and the value that both share: the latest of several."""
     if not isinstance(step.operation, (Elementwise, Affine)):
         return None
     target = program.values[step.outputs[0]]
-    if target.dtype not in FUSED_TYPES or not target.shape:
+    if target.dtype not in types or not target.shape:
         return None
     operands = step.inputs[:1] if isinstance(step.operation, Affine) else step.inputs
     best: tuple[int, int] | None = None

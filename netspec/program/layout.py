@@ -25,12 +25,6 @@ from netspec.operations import (
 )
 from netspec.program.compile import Program
 
-FEWEST_CHANNELS = 20
-"""Below this a run of channels is too short: one plane a channel is read faster."""
-
-FEWEST_COMPILED = 16
-"""The same for compiled kernels: one vector."""
-
 PRODUCERS = (Convolution, TransposedConvolution)
 FOLLOWERS = (
     Elementwise,
@@ -47,9 +41,14 @@ FOLLOWERS = (
 """Operations whose output lies as their first input of the same rank does."""
 
 
-def channels_last(program: Program, fewest: int = FEWEST_CHANNELS) -> frozenset[int]:
-    """The values (n, c, *s) that are best kept channels-last; those of a view are not asked."""
+def channels_last(program: Program, fewest: int | None) -> frozenset[int]:
+    """The values (n, c, *s) of at least `fewest` channels that are best kept channels-last (None: no values).
+
+    Those of a view are not asked.
+    """
     last: set[int] = set()
+    if fewest is None:
+        return frozenset()
     for step in program.steps:
         operation: Operation = step.operation
         if isinstance(operation, Fused):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import zipfile
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -15,7 +16,7 @@ from netspec.interop.files import temporary_beside, write_beside
 from netspec.program.batching import mixing_layer
 from netspec.program.compile import compile
 from netspec.runtime.inputs import check_sizes
-from netspec.runtime.network import Network
+from netspec.runtime.network import Call, Network
 from netspec.runtime.streaming import NpyWriter, release
 from netspec.symbolic import symbol
 
@@ -95,10 +96,21 @@ def _batches(
 ) -> Iterator[tuple[int, dict[str, Any]]]:
     """The first row of each batch, and its outputs."""
     _, needed = select(net._graph, wanted)
+    pending: deque[tuple[int, Call]] = deque()
+
+    def finished() -> tuple[int, dict[str, Any]]:
+        start, call = pending.popleft()
+        return start, call.result()
+
     for start, stop in ranges:
-        yield start, net.compute({name: arrays[name][start:stop] for name in needed}, wanted)
+        pending.append((start, net.begin({name: arrays[name][start:stop] for name in needed}, wanted)))
         for name in needed:
             release(arrays[name])
+        if len(pending) == net.calls_ahead:
+            yield finished()
+            advance()
+    while pending:
+        yield finished()
         advance()
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from netspec.analysis import Analysis, analyse_mapping
-from netspec.backends.base import Backend, Context
+from netspec.backends.base import Context, from_device, is_on_device
 from netspec.diagnostics import (
     DeviceError,
     Diagnostic,
@@ -30,14 +30,16 @@ from netspec.layers.tensor import COMPLEX, FLOATS
 from netspec.network import NetworkSpec
 from netspec.program.compile import Program, compile
 from netspec.program.executor import Executor, StepError
-from netspec.program.layout import FEWEST_CHANNELS, FEWEST_COMPILED, channels_last
+from netspec.program.layout import channels_last
 from netspec.program.memory import Plan, plan
 from netspec.program.optimize import optimize
 from netspec.report.tables import format_bytes
 from netspec.runtime import editing
 from netspec.runtime import weights as state_of
 from netspec.runtime.bound import BoundLayer
+from netspec.runtime.devices import open_backend
 from netspec.runtime.inputs import by_name, check_arrays, check_sizes
+from netspec.runtime.profile import Cuda
 
 log = logging.getLogger("netspec")
 
@@ -84,6 +86,7 @@ class Network:
         mode: str = "eval",
         jit: bool = False,
         autotune: bool = False,
+        cuda: Cuda = Cuda(),  # noqa: B008  (frozen)
     ) -> None:
         """Use `netspec.load`."""
         assert analysis.spec is not None and analysis.graph is not None and analysis.shaped is not None
@@ -109,7 +112,8 @@ class Network:
         self.dtype, self.device, self.precision = analysis.shaped.dtype, device, precision
         self.threads, self.batch_size, self.seed = threads, batch_size, seed
         self.training = mode == "train"
-        self._backend = open_backend(device)
+        self.cuda = cuda
+        self._backend = open_backend(device, cuda)
         shaped = infer(analysis.graph, dtype=self.dtype, training=True) if self.training else analysis.shaped
         if has_errors(shaped.diagnostics):
             raise InputError("the network does not run in this mode and dtype", shaped.diagnostics)
@@ -337,8 +341,8 @@ class Network:
         return self.train(False)
 
     def to(self, device: str) -> Network:
-        """Move the network to a device ("cpu")."""
-        backend = open_backend(device)
+        """Move the network to a device (cpu, cuda, cuda:N)."""
+        backend = open_backend(device, self.cuda)
         with self._lock:
             arrays = {n: backend.asarray(self._backend.to_numpy(a)) for n, a in self._arrays.items()}
             self._backend, self.device = backend, device
@@ -376,6 +380,18 @@ class Network:
 
     def compute(self, inputs: Mapping[str, Any], wanted: Mapping[str, TensorRef]) -> dict[str, Any]:
         """The wanted tensors by name: `run` once names are resolved by `wanted`."""
+        return self.begin(inputs, wanted).result()
+
+    @property
+    def calls_ahead(self) -> int:
+        """Calls of `begin` whose results are best left pending, so that the device does not wait for inputs."""
+        return self._backend.calls_ahead
+
+    def begin(self, inputs: Mapping[str, Any], wanted: Mapping[str, TensorRef]) -> Call:
+        """Start computing the wanted tensors; the inputs may be changed or dropped when this returns.
+
+        On the CPU all is done by then; a CUDA device goes on meanwhile.
+        """
         model, training = self._model, self.training
         given = by_name(model.graph, (inputs,), {})
         asked = tuple(wanted.items())
@@ -384,15 +400,17 @@ class Network:
             if len(model.needed) >= _PROGRAMS_KEPT:
                 model.needed.clear()
             needed = model.needed[asked] = tuple(select(model.graph, wanted)[1])
-        arrays = check_arrays(model.graph, given, needed, self.dtype)
+        arrays = check_arrays(model.graph, self._backend.reachable(given), needed, self.dtype)
         if not training:
-            return self._run(model, arrays, asked, None)
+            return self._begin(model, arrays, asked, None)
         with self._lock:
-            return self._run(model, arrays, asked, self._generator())
+            call = self._begin(model, arrays, asked, self._generator())
+            call.result()  # the running statistics are those of the calls before
+            return call
 
-    def _run(
+    def _begin(
         self, model: _Model, arrays: dict[str, Any], asked: tuple[tuple[str, TensorRef], ...], rng: Any
-    ) -> dict[str, Any]:
+    ) -> Call:
         shapes = tuple((n, a.shape) for n, a in arrays.items())
         key = (shapes, asked)
         with self._lock:
@@ -408,25 +426,36 @@ class Network:
             model.programs.move_to_end(key)
             executor = prepared.idle.pop() if prepared.idle else None
             if executor is None:
-                self._need_memory(prepared.plan.total_bytes, "the network's activations")
-                context = Context(
-                    lanes=self.threads or self._backend.default_lanes(),
-                    precision=self.precision,
-                    autotune=self.autotune,
-                    jit=self.jit,
-                    prepared=model.prepared,
-                )
-                executor = Executor(prepared.program, self._backend, model.arrays, context, prepared.plan)
+                executor = self._executor(model, prepared)
+        call = Call(self._lock, model, prepared, executor)
         try:
-            results = executor.run(arrays, rng)
-            for name, array in executor.updates.items():
-                executor.session.store(model.arrays[name], array)
-        except StepError as error:
-            raise InputError(f"layer {error.layer}: {error}") from None
-        finally:
-            with self._lock:
-                prepared.idle.append(executor)
-        return results
+            executor.start(arrays, rng, keep=any(map(is_on_device, arrays.values())))
+        except BaseException as error:
+            call.give_back()
+            if isinstance(error, StepError):
+                raise InputError(f"layer {error.layer}: {error}") from None
+            raise
+        return call
+
+    def _executor(self, model: _Model, prepared: _Prepared) -> Executor:
+        """Buffers and bound kernels. Raises `DeviceError` where memory is short."""
+        self._need_memory(prepared.plan.total_bytes, "the network's activations")
+        context = Context(
+            lanes=self.threads or self._backend.default_lanes(),
+            precision=self.precision,
+            autotune=self.autotune,
+            jit=self.jit,
+            prepared=model.prepared,
+        )
+        try:
+            return Executor(prepared.program, self._backend, model.arrays, context, prepared.plan)
+        except MemoryError as error:
+            if self.device == "cpu":
+                raise
+            raise DeviceError(
+                f"the {self.device} device has not enough memory for the network's buffers: {error}; "
+                "use a smaller batch (--batch-size)"
+            ) from None
 
     def _prepare(
         self,
@@ -442,8 +471,8 @@ class Network:
             found = [d for d in shaped.diagnostics if d.severity == "error"]
             sizes = ", ".join(f"{n} {list(s)}" for n, s in shapes)
             raise InputError(f"the network does not take {sizes}", found)
-        program = optimize(compile(shaped, wanted, training))
-        fewest = FEWEST_COMPILED if self.jit else FEWEST_CHANNELS
+        program = optimize(compile(shaped, wanted, training), self._backend.fused_types)
+        fewest = self._backend.fewest_channels(self.dtype, self.precision, self.jit)
         return _Prepared(program, plan(program, channels_last(program, fewest)))
 
     def shaped(self, sizes: Mapping[str, tuple[int, ...]]) -> ShapedGraph:
@@ -533,6 +562,38 @@ class Network:
         return f"<netspec.Network {self.spec.name}: {len(self._graph.nodes)} layers on {self.device}, {self.dtype}>"
 
 
+class Call:
+    """A call that was started: `result` waits for it and gives what it computed."""
+
+    def __init__(self, lock: Any, model: _Model, prepared: _Prepared, executor: Executor) -> None:
+        self._lock, self._model, self._prepared = lock, model, prepared
+        self._executor: Executor | None = executor
+        self._results: dict[str, Any] | None = None
+
+    def result(self) -> dict[str, Any]:
+        """The wanted tensors by name, fresh arrays. Raises `InputError` for a value that a layer refuses."""
+        executor = self._executor
+        if executor is None:
+            assert self._results is not None, "the call failed"
+            return self._results
+        try:
+            self._results = executor.results()
+            for name, array in executor.updates.items():
+                executor.session.store(self._model.arrays[name], array)
+        except StepError as error:
+            raise InputError(f"layer {error.layer}: {error}") from None
+        finally:
+            self.give_back()
+        return self._results
+
+    def give_back(self) -> None:
+        """Let other calls have the buffers."""
+        executor, self._executor = self._executor, None
+        if executor is not None:
+            with self._lock:
+                self._prepared.idle.append(executor)
+
+
 class _Prepared:
     """A program with the executors that are not running at the moment."""
 
@@ -540,23 +601,6 @@ class _Prepared:
         self.program = program
         self.plan = planned
         self.idle: list[Executor] = []
-
-
-def open_backend(device: str) -> Backend:
-    """The backend of a device. Raises `DeviceError` if the machine has none such."""
-    if device == "cpu":
-        from netspec.backends.numpy.backend import NumpyBackend
-
-        return NumpyBackend()
-    if device == "cuda" or device.startswith("cuda:"):
-        from netspec.backends.cupy import device as cuda
-        from netspec.backends.cupy.backend import CupyBackend
-
-        try:
-            return CupyBackend(cuda.Device(int(device[5:] or 0)))
-        except cuda.DeviceProblem as problem:
-            raise DeviceError(f"device {device}: {problem}") from None
-    raise InputError(f"device: expected cpu, cuda or cuda:N, got {device!r}")
 
 
 def check_dtype(dtype: Any) -> str:
@@ -576,14 +620,10 @@ def check_dtype(dtype: Any) -> str:
 
 
 def _as_array(name: str, value: Any) -> Any:
+    """A NumPy array; what lies on a device is copied from it."""
     import numpy as np
 
-    array = value if hasattr(value, "dtype") and hasattr(value, "shape") else np.asarray(value)
-    return (
-        array
-        if isinstance(array, np.ndarray) or hasattr(array, "__cuda_array_interface__")
-        else np.asarray(array)
-    )
+    return value if isinstance(value, np.ndarray) else np.asarray(from_device(value))
 
 
-__all__ = ["Diagnostic", "Network", "open_backend", "state_key"]
+__all__ = ["Call", "Diagnostic", "Network", "state_key"]

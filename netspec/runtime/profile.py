@@ -144,6 +144,23 @@ class Service(BaseModel):
     Default: the environment variable NETSPEC_TOKEN, without it no token."""
 
 
+class Cuda(BaseModel):
+    """How a CUDA device is used.
+
+    Example:
+        {graphs: true, deterministic: false, memory_limit_mb: 4096}
+    """
+
+    model_config = _CONFIG
+
+    graphs: Bool = True
+    """From the second call of a shape on, all its kernels are started at once, as one CUDA graph."""
+    deterministic: Bool = False
+    """Only kernels that give the same bits in every run; convolutions may be slower."""
+    memory_limit_mb: Megabytes | None = None  # type: ignore[valid-type]
+    """Most memory of the device that is taken, in MiB; default: as much as is free."""
+
+
 class Profile(BaseModel):
     """How a network runs. A flag wins over the profile, the profile over the default."""
 
@@ -169,6 +186,8 @@ class Profile(BaseModel):
     """Compiled kernels where there are any (extra `jit`); the first run compiles, for some seconds."""
     batch_size: Count | None = None
     """Rows of the first axis that are run at a time by `netspec run`; default: all at once."""
+    cuda: Annotated[Cuda, _part("a mapping such as {graphs: false}")] = Cuda()
+    """How a CUDA device is used."""
     engine: Annotated[Engine, _part("a mapping such as {kind: ray, address: auto}")] = Engine(kind="local")
     """What it runs on: this process, or a Ray cluster."""
     service: Annotated[Service, _part("a mapping such as {port: 8000}")] = Service()
@@ -182,6 +201,13 @@ def read_profile(source: str | os.PathLike[str] | Mapping[str, Any]) -> Profile:
     if profile is None:
         raise SpecError(found)
     return profile if isinstance(source, Mapping) else _beside(profile, Path(source).parent)
+
+
+def profile_of(source: str | os.PathLike[str] | Mapping[str, Any] | Profile | None) -> Profile:
+    """A profile that may be given as such, to be read, or left out."""
+    if source is None:
+        return Profile(runner=1)
+    return source if isinstance(source, Profile) else read_profile(source)
 
 
 def _beside(profile: Profile, folder: Path) -> Profile:
@@ -225,5 +251,5 @@ def _with_known_keys(found: Diagnostic) -> Diagnostic:
     return replace(found, help=did_you_mean(key, known) or f"known here: {', '.join(known)}")
 
 
-_PARTS: dict[str, type[BaseModel]] = {"engine": Engine, "service": Service}
+_PARTS: dict[str, type[BaseModel]] = {"cuda": Cuda, "engine": Engine, "service": Service}
 """The keys of a profile that are mappings themselves."""

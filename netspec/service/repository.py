@@ -139,10 +139,7 @@ class Repository:
         profile = self._profile
         entry.files = files_of(entry.path)
         entry.stamp = stamp_of(entry.files)  # before the files are read: a later change is another stamp
-        net = netspec.load(
-            entry.path, device=profile.device, dtype=profile.dtype, precision=profile.precision,
-            threads=profile.threads,
-        )  # fmt: skip
+        net = netspec.load(entry.path, runner=profile)
         if net.spec.name != entry.name:
             raise NetspecError(f"its name is now {net.spec.name}: restart the service for that")
         return net, Parser(Signature(net), self._limits.json, self._limits.request)

@@ -111,7 +111,7 @@ def test_a_dense_block_writes_into_one_buffer() -> None:
         layers.append({"name": f"j{i}", "type": "cat", "inputs": [before, f"c{i + 1}"], "dim": 1})
     net, plain = lowered(layers, (2, 3, 8, 8))
     program = optimize(plain)
-    last = channels_last(program)
+    last = channels_last(program, 20)
     planned = plan(program, last)
     joins = [s.outputs[0] for s in program.steps if isinstance(s.operation, Concat)]
     assert {planned.parts[j].whole for j in joins[:-1]} <= set(joins)
@@ -163,7 +163,7 @@ def test_passes_layouts_and_lanes_change_no_result(seed: int, monkeypatch: pytes
     x = np.random.default_rng(seed).normal(size=(2, 4, 12, 12)).astype("f")
     expected = results(net, plain, x)
     program = optimize(plain)
-    for last, lanes in ((frozenset[int](), 1), (channels_last(program), 1), (channels_last(program, 2), 3)):
+    for last, lanes in ((frozenset[int](), 1), (channels_last(program, 20), 1), (channels_last(program, 2), 3)):
         found = results(net, program, x, last, lanes)
         for name, values in expected.items():
             scale = float(np.abs(values).max()) or 1.0

@@ -143,13 +143,13 @@ def uses_batch_size(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     np.save(tmp_path / "images.npy", rows)
     profile = tmp_path / "two.yaml"
     calls: list[int] = []
-    run = Network.compute
+    begin = Network.begin
 
-    def recorded(self: Network, inputs: Mapping[str, Any], *args: Any, **options: Any) -> dict[str, Any]:
+    def recorded(self: Network, inputs: Mapping[str, Any], *args: Any, **options: Any) -> Any:
         calls.append(len(inputs["image"]))
-        return run(self, inputs, *args, **options)
+        return begin(self, inputs, *args, **options)
 
-    monkeypatch.setattr(Network, "compute", recorded)
+    monkeypatch.setattr(Network, "begin", recorded)
     found = {}
     for text, expected in (("runner: 1\n", [5]), ("runner: 1\nbatch_size: 2\n", [2, 2, 1])):
         profile.write_text(text, encoding="utf-8")
@@ -198,7 +198,11 @@ CONSUMED: dict[str, Callable[[pytest.MonkeyPatch, Path], None]] = {
 }
 """For each key of a profile: what shows that something reads it."""
 
-ELSEWHERE = {"engine": "tests/engine", "service": "tests/service/test_profile_keys.py"}
+ELSEWHERE = {
+    "cuda": "tests/backends/cupy/test_cupy_network.py",
+    "engine": "tests/engine",
+    "service": "tests/service/test_profile_keys.py",
+}
 """Keys that are mappings themselves: where the consumers of their keys are shown."""
 
 

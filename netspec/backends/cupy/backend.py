@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from netspec.backends.base import Array, Backend, Context, Kernel
+from netspec.backends.base import Array, Backend, Context, Kernel, is_on_device
 from netspec.backends.cupy import (  # each import registers its kernels
     chains,
     convolution,  # noqa: F401
+    moves,  # noqa: F401
+    windows,  # noqa: F401
 )
 from netspec.backends.cupy.device import Device
 from netspec.backends.cupy.layout import layout_view
 from netspec.backends.cupy.registry import KERNELS
 from netspec.backends.cupy.session import CupySession
 from netspec.operations import ArraySpec, Operation
+
+
+FEWEST_CHANNELS = 8
+"""A run of this many channels is 16 bytes of float16: what a tensor core's load takes at a time."""
 
 
 class CupyBackend(Backend):
@@ -28,9 +34,16 @@ class CupyBackend(Backend):
 
     name = "cupy"
     kernels = KERNELS
+    fused_types = ("float16", "bfloat16", "float32", "float64")
+    calls_ahead = 2
 
     def __init__(self, device: Device, graphs: bool = True, deterministic: bool = False) -> None:
         self.device, self.graphs, self.deterministic = device, graphs, deterministic
+
+    def fewest_channels(self, dtype: str, precision: str, jit: bool) -> int | None:
+        """Channels-last where tensor cores multiply, which read it as it lies; strict float32 has kernels for planes."""
+        tensor_cores = dtype in ("float16", "bfloat16") or (dtype == "float32" and precision != "highest")
+        return FEWEST_CHANNELS if tensor_cores else None
 
     def session(self) -> CupySession:
         """A stream of its own."""
@@ -61,6 +74,14 @@ class CupyBackend(Backend):
                 self.device.copy(result.ctypes.data, array.data.ptr, array.nbytes, 2)
                 self.device.synchronize(stream)
         return result
+
+    def reachable(self, arrays: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Other libraries' device arrays as CuPy's."""
+        cupy = self.device.cupy
+        return {
+            name: cupy.asarray(x) if is_on_device(x) and not isinstance(x, cupy.ndarray) else x
+            for name, x in arrays.items()
+        }
 
     def available_bytes(self) -> int | None:
         """Free memory of the device, within the limit that was set."""

@@ -72,7 +72,9 @@ class Chain:
         return [*parts, current]
 
 
-def stage_links(stages: Sequence[Stage], inputs: Sequence[Array], out: Array) -> tuple[list[Array], list[Link]]:
+def stage_links(
+    stages: Sequence[Stage], inputs: Sequence[Array], out: Array
+) -> tuple[list[Array], list[Link]]:
     """The arrays that fused stages read, shaped to broadcast to `out`, and the stages as links."""
     arrays: list[Array] = []
     links = []
@@ -127,7 +129,8 @@ def fused(op: Fused, inputs: Sequence[Array], outputs: Sequence[Array], context:
         first = Stage(op.main, tuple(range(op.arity)))
         arrays, links = stage_links((first, *op.stages), inputs, out)
         return bind_chain(Chain(tuple(arrays), tuple(links)), out, context)
-    return ENDED[type(op.main)](op.main, inputs[: op.arity], outputs, context, op.stages, inputs)
+    bound: Kernel = ENDED[type(op.main)](op.main, inputs[: op.arity], outputs, context, op.stages, inputs)
+    return bound
 
 
 @kernel(Cast)

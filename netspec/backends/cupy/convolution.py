@@ -91,7 +91,9 @@ class Task:
         arrays, links = stage_links(self.stages, self.arrays, self.out)
         if self.bias is None:
             return arrays, links
-        moved = [replace(link, operands=tuple(i + 1 if i >= 0 else i for i in link.operands)) for link in links]
+        moved = [
+            replace(link, operands=tuple(i + 1 if i >= 0 else i for i in link.operands)) for link in links
+        ]
         return [along_axis(self.bias, 1, self.out.ndim), *arrays], [Link("add", (RUNNING, 0), (1,)), *moved]
 
     def spatial(self, values: Sequence[int], missing: int) -> list[int]:
@@ -180,7 +182,8 @@ def _ended_launch(task: Task, context: Context, name: str, fields: dict[str, Any
     device, out = context.session.device, _in_space(task, task.out)
     order = (0, 2, 3, 4, 1) if task.last else (0, 1, 2, 3, 4)
     operands = [
-        described(_in_space(task, broadcast(device, x, task.out.shape)).transpose(order)) for x in chain.operands
+        described(_in_space(task, broadcast(device, x, task.out.shape)).transpose(order))
+        for x in chain.operands
     ]
     sizes = [out.shape[axis] for axis in order]
     chain_of = {
@@ -274,7 +277,8 @@ def _product(task: Task, context: Context) -> Kernel:
     else:
         kernels += [
             multiply(
-                dtype, (task.outputs, places, depth), (weight.data.ptr + g * task.outputs * depth * size, False, depth, 0),
+                dtype, (task.outputs, places, depth),
+                (weight.data.ptr + g * task.outputs * depth * size, False, depth, 0),
                 (source + g * group_step * size, False, step, image_step),
                 (target.data.ptr + g * out_group * size, out_step, out_image), n, tf32,
             )
@@ -356,7 +360,7 @@ def _columns(task: Task, context: Context) -> tuple[Array, Kernel]:
 
 
 def _is_matrix(x: Array, last: bool) -> bool:
-    """Whether places and channels of x (n, c, *s) are matrices that a product can read: (n*p, c), or (c, p) an image."""
+    """Whether x (n, c, *s) is a matrix that a product can read: (n*p, c) with `last`, else (c, p) for each image."""
     size = x.itemsize
     shape, strides = x.shape, x.strides
     run = strides[-1] if not last else None
@@ -370,7 +374,7 @@ def _is_matrix(x: Array, last: bool) -> bool:
         return run is not None and (shape[1] == 1 or strides[1] >= places * size)
     if strides[1] != size and shape[1] > 1:
         return False
-    return (shape[0] == 1 or strides[0] == expected) and strides[-1] >= shape[1] * size
+    return bool((shape[0] == 1 or strides[0] == expected) and strides[-1] >= shape[1] * size)
 
 
 def _matrix_steps(x: Array, last: bool, channels: int) -> tuple[int, int, int]:

@@ -136,7 +136,7 @@ class Device:
             run()
             after.record()
             after.synchronize()
-            times.append(cuda.get_elapsed_time(before, after) / 1000)
+            times.append(float(cuda.get_elapsed_time(before, after)) / 1000)
         return min(times)
 
     # --- kernels ------------------------------------------------------------------------------------
@@ -175,8 +175,11 @@ class Device:
         m, n, k = sizes
         kind = _TYPES[dtype]
         compute = _COMPUTE.get(dtype, SINGLE_TF32 if tf32 and dtype == "float32" else SINGLE)
-        scalar = {"float64": np.float64, "complex64": np.complex64, "complex128": np.complex128}.get(dtype, np.float32)
-        one, zero = np.array(1, scalar), np.array(0, scalar)
+        scalar = {"float64": np.float64, "complex64": np.complex64, "complex128": np.complex128}.get(
+            dtype, np.float32
+        )
+        one: Any = np.array(1, scalar)
+        zero: Any = np.array(0, scalar)
         turned = 1
 
         def run() -> None:
@@ -206,13 +209,23 @@ class Device:
             return cudnn.Cudnn()
 
 
+@functools.cache
+def opened(index: int, memory_limit: int | None) -> Device:
+    """The device of this number, one for all networks of a process. Raises `DeviceProblem`."""
+    return Device(index, memory_limit)
+
+
 def usable(index: int) -> Any:
     """The module cupy, if it sees the device. Raises `DeviceProblem` with one line: what is missing, how to get it."""
     how = 'pip install "netspec-runner[cuda13]" (or [cuda12] for a driver older than 580)'
     try:
         import cupy
     except ImportError as error:
-        missing = "CuPy is not installed" if (error.name or "").startswith("cupy") else f"CuPy does not import: {error}"
+        missing = (
+            "CuPy is not installed"
+            if (error.name or "").startswith("cupy")
+            else f"CuPy does not import: {error}"
+        )
         raise DeviceProblem(f"{missing}: {how}") from None
     try:
         count = cupy.cuda.runtime.getDeviceCount()
@@ -224,7 +237,11 @@ def usable(index: int) -> Any:
             ) from None
         raise DeviceProblem(f"no CUDA device is usable: {error}") from None
     if index >= count:
-        seen = "no CUDA device" if count == 0 else f"{count} (cuda:0{f' to cuda:{count - 1}' if count > 1 else ''})"
+        seen = (
+            "no CUDA device"
+            if count == 0
+            else f"{count} (cuda:0{f' to cuda:{count - 1}' if count > 1 else ''})"
+        )
         raise DeviceProblem(f"there is no device {index}; this machine has {seen}")
     return cupy
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 
 from netspec.backends.base import Array
 from netspec.backends.cupy.device import Device
@@ -69,7 +70,7 @@ def reshaped_strides(
         if count != wanted:
             continue  # more of the new axes belong to this group
         group = old[position:stop]
-        if any(step != below * inner for (_, step), (inner, below) in zip(group, group[1:], strict=False)):
+        if any(step != below * inner for (_, step), (inner, below) in pairwise(group)):
             return None
         step = group[-1][1]
         steps = []

@@ -30,6 +30,12 @@ from netspec.backends.numpy.registry import EXACT, FINISHES, KERNELS
 from netspec.backends.numpy.threads import Running, default_lanes
 from netspec.operations import ArraySpec, Fused, Operation
 
+FEWEST_CHANNELS = 20
+"""Below this a run of channels is too short: one plane a channel is read faster."""
+
+FEWEST_COMPILED = 16
+"""The same for compiled kernels: one vector."""
+
 GROUPS = Path("/sys/fs/cgroup")
 MEMORY = Path("/proc/meminfo")
 
@@ -39,6 +45,10 @@ class NumpyBackend(Backend):
 
     name = "numpy"
     kernels = KERNELS
+
+    def fewest_channels(self, dtype: str, precision: str, jit: bool) -> int | None:
+        """Channels-last from there on, whatever the dtype."""
+        return FEWEST_COMPILED if jit else FEWEST_CHANNELS
 
     def empty(self, spec: ArraySpec) -> Array:
         """An uninitialised, C-contiguous array."""

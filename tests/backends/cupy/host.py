@@ -31,7 +31,17 @@ HEADER = Path(__file__).with_name("host.h")
 FENCE = 64
 """Bytes before and behind each allocation that nobody may write."""
 
-FLAGS = ("-std=c++17", "-O1", "-fPIC", "-shared", "-fwrapv", "-ffp-contract=off", "-w", "-include", str(HEADER))
+FLAGS = (
+    "-std=c++17",
+    "-O1",
+    "-fPIC",
+    "-shared",
+    "-fwrapv",
+    "-ffp-contract=off",
+    "-w",
+    "-include",
+    str(HEADER),
+)
 LAUNCHED: dict[tuple[str, str], int] = {}
 """(kernel, element type) -> how often it was started here."""
 
@@ -186,7 +196,11 @@ class HostDevice(Device):
             assert step >= max(1, rows if turned else columns), "leading dimension"
             size = kind.itemsize
             strides = (batch * size, size, step * size) if turned else (batch * size, step * size, size)
-            reach = 1 + sum((extent - 1) * s for extent, s in zip((count, rows, columns), strides, strict=True)) // size
+            reach = (
+                1
+                + sum((extent - 1) * s for extent, s in zip((count, rows, columns), strides, strict=True))
+                // size
+            )
             memory = (ctypes.c_char * (reach * size)).from_address(address)
             return np.ndarray((count, rows, columns), kind, memory, 0, strides)
 
@@ -207,5 +221,5 @@ def host_backend(**options: Any) -> CupyBackend:
 def cuda_is_host(monkeypatch: Any) -> Iterator[HostDevice]:
     """`device="cuda"` means this machine."""
     device = HostDevice()
-    monkeypatch.setattr("netspec.backends.cupy.device.Device", lambda *_, **__: device)
+    monkeypatch.setattr("netspec.backends.cupy.device.opened", lambda index, limit: device)
     yield device

@@ -37,7 +37,11 @@ def test_values_are_torchs(family: str, case: Case, device: HostDevice) -> None:
         for key, value in golden(family).items()
         if key.rsplit("|", 1)[0] == case.id
     }
-    taps = {port: "layer" if port == "out" else f"layer.{port}" for port in expected if not port.startswith("state:")}
+    taps = {
+        port: "layer" if port == "out" else f"layer.{port}"
+        for port in expected
+        if not port.startswith("state:")
+    }
     found = net.run(given, taps=taps.values())
     for port, reference in taps.items():
         close(found[reference], expected[port], case.tolerance)
@@ -46,7 +50,7 @@ def test_values_are_torchs(family: str, case: Case, device: HostDevice) -> None:
             close(net.state_dict()[f"layer.{key.removeprefix('state:')}"], value, case.tolerance)
     if case.mode == "eval":  # the second call captures a graph, and starts it
         again = net.run(given, taps=taps.values())
-        for port, reference in taps.items():
+        for reference in taps.values():
             close(again[reference], found[reference], 0)
     device.check_fences()
 

@@ -58,7 +58,9 @@ def drawn(seed: int, transposed: bool) -> tuple[Any, list[np.ndarray], tuple[int
     return op, [x, weight, *bias], (n, groups * outputs, *space), rng
 
 
-def stages_for(rng: random.Random, count: int, shape: tuple[int, ...]) -> tuple[list[Stage], list[np.ndarray]]:
+def stages_for(
+    rng: random.Random, count: int, shape: tuple[int, ...]
+) -> tuple[list[Stage], list[np.ndarray]]:
     """Stages behind an operation of `count` inputs, and the arrays that they read."""
     arrays = np.random.RandomState(rng.randint(0, 9999))
     stages: list[Stage] = []
