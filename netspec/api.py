@@ -9,7 +9,7 @@ from typing import Any
 from netspec.analysis import Analysis, analyse_file, analyse_mapping, analyse_spec
 from netspec.diagnostics import Diagnostic, InputError, SpecError
 from netspec.network import NetworkSpec
-from netspec.runtime.network import Network, check_dtype
+from netspec.runtime.network import Network, check_dtype, outer_dtype
 from netspec.runtime.profile import Cuda, Profile, profile_of, read_profile
 
 Source = str | os.PathLike[str] | Mapping[str, Any] | NetworkSpec
@@ -76,9 +76,10 @@ def load(
 
     weights: a checkpoint's path or a mapping of names to arrays; default: the file's `weights`, else the
     declared or torch's default initialisation, drawn from `seed`. device: cpu, cuda or cuda:N; dtype: of
-    parameters and floating inputs. cuda: how a CUDA device is used, as in a run profile (graphs, deterministic,
-    memory_limit_mb). jit: compiled kernels (extra `jit`) where there are any; autotune: the forms of a
-    convolution are measured once on this machine, not estimated.
+    parameters and floating inputs (bfloat16, on CUDA: of what is computed between float32 ones). jit: compiled
+    kernels (extra `jit`) where there are any; autotune: the forms of a convolution are measured once on this
+    machine, not estimated. cuda: how a CUDA device is used, as in a run profile (graphs, deterministic,
+    memory_limit_mb).
     Arguments win over the run profile `runner`. Raises `SpecError`, `WeightsError`,
     `DeviceError`.
     """
@@ -86,8 +87,10 @@ def load(
     if isinstance(cuda, Mapping):
         cuda = read_profile({"runner": 1, "cuda": dict(cuda)}).cuda
     dtype = check_dtype(dtype or profile.dtype)
+    outer = outer_dtype(dtype)
     return Network(
-        _valid(source, dtype),
+        _valid(source, outer),
+        kept_as=None if outer == dtype else dtype,
         weights=weights,
         device=device or profile.device,
         precision=precision or profile.precision,

@@ -14,7 +14,7 @@ from netspec.diagnostics import InputError, SpecError
 from netspec.graph import select
 from netspec.graph.infer import states_of
 from netspec.runtime.inputs import check_sizes
-from netspec.runtime.network import Network, check_dtype
+from netspec.runtime.network import Network, check_dtype, outer_dtype
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ def pose(problem: Problem) -> tuple[Network, Task]:
     """The network, loaded, and the task for everybody. Raises `SpecError`, `WeightsError`, `InputError`."""
     from netspec.api import load
 
-    dtype = check_dtype(problem.dtype)
+    dtype = outer_dtype(check_dtype(problem.dtype))
     analysis = analyse_file(problem.file, dtype)
     if not analysis.valid:
         raise SpecError(analysis.diagnostics)
@@ -52,7 +52,7 @@ def pose(problem: Problem) -> tuple[Network, Task]:
     if weights is None and analysis.spec.weights is None:
         weights = drawing.weights(states_of(analysis.shaped), dtype, problem.seed)
     net = load(
-        problem.file, weights=weights, device=problem.device, dtype=dtype, precision=problem.precision,
+        problem.file, weights=weights, device=problem.device, dtype=problem.dtype, precision=problem.precision,
         threads=problem.threads, seed=problem.seed, runner=problem.runner, autotune=problem.autotune,
         jit=problem.jit,
     )  # fmt: skip

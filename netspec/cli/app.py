@@ -55,6 +55,7 @@ class Dtype(StrEnum):
     float16 = "float16"
     float32 = "float32"
     float64 = "float64"
+    bfloat16 = "bfloat16"
     complex64 = "complex64"
     complex128 = "complex128"
 

@@ -28,7 +28,7 @@ def describe_job(net: Network, job: Job) -> dict[str, Any]:
     program = {
         "network": _digest({k: v for k, v in to_mapping(net.spec).items() if k != "weights"}),
         "weights": _weights(net),
-        "dtype": net.dtype,
+        "dtype": net.kept_as or net.dtype,
         "precision": net.precision,
         "jit": net.jit,
         "outputs": {name: [ref.node, ref.port] for name, ref in job.wanted.items()},

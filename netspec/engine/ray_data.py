@@ -120,7 +120,7 @@ def run_ray(net: Network, job: Job, shards: Iterable[Shard], engine: Engine, dev
             to_mapping(net.spec),
             arrays,
             device if device == "cpu" else "cuda",  # Ray shows each worker only the device that it may use
-            net.dtype,
+            net.kept_as or net.dtype,
             net.precision,
             net.threads,
             net.jit,

@@ -12,9 +12,13 @@ INTEGERS = ("uint8", "int8", "int16", "int32", "int64")
 DTYPES = ("bool", *INTEGERS, *FLOATS, *COMPLEX)
 """Every dtype a tensor may have, narrowest kind first."""
 
+NARROW = ("bfloat16",)
+"""Dtypes that values may be kept in while a network runs: its inputs and outputs are float32 then."""
+
 ITEM_SIZE = {
     "bool": 1, "uint8": 1, "int8": 1, "int16": 2, "int32": 4, "int64": 8,
     "float16": 2, "float32": 4, "float64": 8, "complex64": 8, "complex128": 16,
+    "bfloat16": 2,
 }  # fmt: skip
 """Bytes of one element."""
 

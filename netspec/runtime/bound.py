@@ -110,7 +110,8 @@ class BoundLayer:
         if not mapping["blocks"]:
             del mapping["blocks"]
         net = load(
-            mapping, weights=self.arrays("layer"), dtype=self._network.dtype, device=self._network.device,
+            mapping, weights=self.arrays("layer"),
+            dtype=self._network.kept_as or self._network.dtype, device=self._network.device, cuda=self._network.cuda,
             seed=self._network.seed, mode="train" if self._network.training else "eval",
         )  # fmt: skip
         return net(dict(zip(names, arrays, strict=True)))

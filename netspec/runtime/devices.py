@@ -9,10 +9,12 @@ from netspec.runtime.profile import DEVICE, Cuda
 MEGABYTE = 1 << 20
 
 
-def open_backend(device: str, cuda: Cuda = Cuda()) -> Backend:  # noqa: B008  (frozen)
+def open_backend(device: str, cuda: Cuda, kept_as: str | None) -> Backend:
     """The backend of a device. Raises `DeviceError` if the machine has none such: what is missing, how to get it."""
     if not isinstance(device, str) or not DEVICE.fullmatch(device):
         raise InputError(f"device: expected cpu, cuda or cuda:N, got {device!r}")
+    if kept_as is not None:
+        _need(kept_as, device)
     if device == "cpu":
         from netspec.backends.numpy.backend import NumpyBackend
 
@@ -27,3 +29,15 @@ def open_backend(device: str, cuda: Cuda = Cuda()) -> Backend:  # noqa: B008  (f
     from netspec.backends.cupy.backend import CupyBackend
 
     return CupyBackend(opened, cuda.graphs, cuda.deterministic)
+
+
+def _need(dtype: str, device: str) -> None:
+    """Raises `DeviceError` where values cannot be kept in a dtype that NumPy has not."""
+    if device == "cpu":
+        raise DeviceError(f"dtype {dtype} runs on CUDA devices alone; on the CPU use float32")
+    try:
+        import ml_dtypes  # noqa: F401  (the import makes the name known to NumPy)
+    except ImportError:
+        raise DeviceError(
+            f'dtype {dtype} needs ml_dtypes, which is not installed: pip install "netspec-runner[cuda13]"'
+        ) from None

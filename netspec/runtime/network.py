@@ -26,12 +26,13 @@ from netspec.graph import Graph, ShapedGraph, TensorRef, infer, select
 from netspec.graph.infer import state_key, states_of
 from netspec.interop.fitting import fitted
 from netspec.layers.base import Layer, State
-from netspec.layers.tensor import COMPLEX, FLOATS
+from netspec.layers.tensor import COMPLEX, FLOATS, NARROW
 from netspec.network import NetworkSpec
 from netspec.program.compile import Program, compile
 from netspec.program.executor import Executor, StepError
 from netspec.program.layout import channels_last
 from netspec.program.memory import Plan, plan
+from netspec.program.narrowing import narrowed
 from netspec.program.optimize import optimize
 from netspec.report.tables import format_bytes
 from netspec.runtime import editing
@@ -79,6 +80,7 @@ class Network:
         *,
         weights: str | os.PathLike[str] | Mapping[str, Any] | None = None,
         device: str = "cpu",
+        kept_as: str | None = None,
         precision: str = "high",
         threads: int | None = None,
         batch_size: int | None = None,
@@ -88,7 +90,7 @@ class Network:
         autotune: bool = False,
         cuda: Cuda = Cuda(),  # noqa: B008  (frozen)
     ) -> None:
-        """Use `netspec.load`."""
+        """Use `netspec.load`. kept_as: a narrower dtype of what is computed between float32 inputs and outputs."""
         assert analysis.spec is not None and analysis.graph is not None and analysis.shaped is not None
         if mode not in ("eval", "train"):
             raise InputError(f"mode: expected eval or train, got {mode!r}")
@@ -113,7 +115,8 @@ class Network:
         self.threads, self.batch_size, self.seed = threads, batch_size, seed
         self.training = mode == "train"
         self.cuda = cuda
-        self._backend = open_backend(device, cuda)
+        self.kept_as = kept_as
+        self._backend = open_backend(device, cuda, kept_as)
         shaped = infer(analysis.graph, dtype=self.dtype, training=True) if self.training else analysis.shaped
         if has_errors(shaped.diagnostics):
             raise InputError("the network does not run in this mode and dtype", shaped.diagnostics)
@@ -342,7 +345,7 @@ class Network:
 
     def to(self, device: str) -> Network:
         """Move the network to a device (cpu, cuda, cuda:N)."""
-        backend = open_backend(device, self.cuda)
+        backend = open_backend(device, self.cuda, self.kept_as)
         with self._lock:
             arrays = {n: backend.asarray(self._backend.to_numpy(a)) for n, a in self._arrays.items()}
             self._backend, self.device = backend, device
@@ -472,7 +475,9 @@ class Network:
             sizes = ", ".join(f"{n} {list(s)}" for n, s in shapes)
             raise InputError(f"the network does not take {sizes}", found)
         program = optimize(compile(shaped, wanted, training), self._backend.fused_types)
-        fewest = self._backend.fewest_channels(self.dtype, self.precision, self.jit)
+        if self.kept_as is not None:
+            program = narrowed(program, self.kept_as)
+        fewest = self._backend.fewest_channels(self.kept_as or self.dtype, self.precision, self.jit)
         return _Prepared(program, plan(program, channels_last(program, fewest)))
 
     def shaped(self, sizes: Mapping[str, tuple[int, ...]]) -> ShapedGraph:
@@ -559,7 +564,8 @@ class Network:
         return table(report_of(self._shaped))
 
     def __repr__(self) -> str:
-        return f"<netspec.Network {self.spec.name}: {len(self._graph.nodes)} layers on {self.device}, {self.dtype}>"
+        count, dtype = len(self._graph.nodes), self.kept_as or self.dtype
+        return f"<netspec.Network {self.spec.name}: {count} layers on {self.device}, {dtype}>"
 
 
 class Call:
@@ -605,18 +611,22 @@ class _Prepared:
 
 def check_dtype(dtype: Any) -> str:
     """The name of a dtype that a network can run in (given as text or as NumPy's). Raises `InputError`."""
+    known = (*FLOATS, *NARROW, *COMPLEX)
     if not isinstance(dtype, str):
         import numpy as np
 
         try:
             dtype = str(np.dtype(dtype))
         except TypeError:
-            raise InputError(
-                f"dtype: expected one of {', '.join((*FLOATS, *COMPLEX))}, got {dtype!r}"
-            ) from None
-    if dtype not in (*FLOATS, *COMPLEX):
-        raise InputError(f"dtype: expected one of {', '.join((*FLOATS, *COMPLEX))}, got {dtype!r}")
+            dtype = repr(dtype)
+    if dtype not in known:
+        raise InputError(f"dtype: expected one of {', '.join(known)}, got {dtype!r}")
     return str(dtype)
+
+
+def outer_dtype(dtype: str) -> str:
+    """The dtype of parameters, inputs and outputs of a network that runs in `dtype`."""
+    return "float32" if dtype in NARROW else dtype
 
 
 def _as_array(name: str, value: Any) -> Any:

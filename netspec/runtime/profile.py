@@ -33,7 +33,7 @@ from netspec.layers.parameters import (
     number,
     wrong_type,
 )
-from netspec.layers.tensor import COMPLEX, FLOATS
+from netspec.layers.tensor import COMPLEX, FLOATS, NARROW
 from netspec.network.errors import diagnostics_of
 
 DEVICE = re.compile(r"cpu|cuda(:\d+)?")
@@ -174,8 +174,9 @@ class Profile(BaseModel):
         WithJsonSchema({"type": "string", "pattern": "^(cpu|cuda(:[0-9]+)?)$"}),
     ] = "cpu"
     """Where it runs: cpu, cuda or cuda:N."""
-    dtype: choice(*FLOATS, *COMPLEX) = "float32"  # type: ignore[valid-type]
-    """Type of the parameters and of floating inputs."""
+    dtype: choice(*FLOATS, *NARROW, *COMPLEX) = "float32"  # type: ignore[valid-type]
+    """Type of the parameters and of floating inputs; bfloat16 (on CUDA): of what is computed, inputs and outputs
+    are float32."""
     precision: choice("high", "highest") = "high"  # type: ignore[valid-type]
     """high: fast float32 forms within 1e-4 of float64; highest: strict float32."""
     threads: Count | None = None

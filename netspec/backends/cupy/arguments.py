@@ -78,35 +78,47 @@ _TABLES: dict[str, list[_Field]] = {
         ("sizes", _INT, SPACE), ("outputs", _INT, SPACE), ("kernel", _INT, SPACE), ("stride", _INT, SPACE),
         ("padding", _INT, SPACE), ("dilation", _INT, SPACE), ("last", _INT), ("count", _LONG),
     ],
-    # x, values, indices are (n, c, space); divisor 0: the elements of the window
+    # x, values, indices are (n, c, space), space of `sizes` and `outputs`; divisor 0: the elements of the window;
+    # last: threads run along the channels; lanes: threads that share a window
     "Pool": [
         ("x", "Array"), ("values", "Array"), ("indices", "Array"), ("count", _LONG), ("batch", _INT, 2),
         ("sizes", _INT, SPACE), ("outputs", _INT, SPACE), ("kernel", _INT, SPACE), ("stride", _INT, SPACE),
-        ("padding", _INT, SPACE), ("dilation", _INT, SPACE), ("kind", _INT), ("adaptive", _INT),
-        ("count_padding", _INT), ("divisor", _LONG), ("last", _INT),
+        ("padding", _INT, SPACE), ("dilation", _INT, SPACE), ("adaptive", _INT), ("count_padding", _INT),
+        ("divisor", _LONG), ("last", _INT), ("lanes", _INT),
     ],
-    # owners: for each output place the last x that goes there, by its number in the plane of x
+    # owners: for each output place the last x that goes there, by its number in the plane of x, or -1; plane: of
+    # the output; last, out_last: threads run along the channels
     "Unpool": [
         ("x", "Array"), ("indices", "Array"), ("out", "Array"), ("owners", _POINTER), ("flags", _POINTER),
         ("batch", _INT, 2), ("sizes", _INT, SPACE), ("outputs", _INT, SPACE), ("plane", _LONG), ("count", _LONG),
+        ("last", _INT), ("out_last", _INT),
     ],
+    # sizes of the output, limits of x; before: what is added in front of each axis, or cut off where it is negative;
+    # kept: what cutting off leaves, which `circular` repeats; value: the bytes of the element outside
     "Pad": [
         ("x", "Array"), ("out", "Array"), ("count", _LONG), ("rank", _INT), ("mode", _INT), ("sizes", _LONG, RANK),
-        ("limits", _LONG, RANK), ("before", _LONG, RANK), ("after", _LONG, RANK), ("value", _DOUBLE),
+        ("limits", _LONG, RANK), ("before", _LONG, RANK), ("kept", _LONG, RANK), ("value", _LONG, 2),
     ],
-    # places (output, tap) and weights of each axis, one after the other; n, c and space in `sizes`
+    # places (int) and weights (of the type that is computed in, or its real part) of each axis, `taps` of them for
+    # each output one after the other; without places every output is at its own, without weights they are 1
     "Resize": [
-        ("x", "Array"), ("out", "Array"), ("count", _LONG), ("order", _INT, 2 + SPACE), ("sizes", _INT, 2 + SPACE),
-        ("places", _POINTER, SPACE), ("weights", _POINTER, SPACE), ("taps", _INT, SPACE),
+        ("x", "Array"), ("out", "Array"), ("count", _LONG), ("batch", _INT, 2), ("outputs", _INT, SPACE),
+        ("places", _POINTER, SPACE), ("weights", _POINTER, SPACE), ("taps", _INT, SPACE), ("last", _INT),
     ],
-    # rows of x: kept axes say which row, reduced axes run along it; lanes: threads of a row; parts: a row is cut
-    # into so many, each with a result of its own
+    # rows of x: kept axes say which row, two reduced axes run along it. lanes: threads of a row, which lie `across` rows
+    # or along them; held: their elements fit in registers; parts: a row is cut into so many, `part` elements each, with
+    # partial results; slices: those that one launch does; inner: the size of the second reduced axis; steps from one
+    # element of a thread to its next, and what is added where that axis is passed
     "Rows": [
-        ("x", "Array"), ("out", "Array"), ("second", "Array"), ("rows", _LONG), ("length", _LONG),
-        ("kept_rank", _INT), ("kept", _LONG, RANK), ("reduced_rank", _INT), ("reduced", _LONG, RANK),
-        ("x_along", _LONG, RANK), ("out_along", _LONG, RANK), ("lanes", _INT), ("parts", _LONG), ("kind", _INT),
-        ("center", _INT), ("divisor", _DOUBLE), ("eps", _DOUBLE),
+        ("x", "Array"), ("out", "Array"), ("second", "Array"), ("partials", _POINTER),
+        ("rows", _LONG), ("length", _LONG), ("turns", _LONG), ("slices", _LONG), ("parts", _LONG), ("part", _LONG),
+        ("stage", _INT), ("lanes", _INT), ("across", _INT), ("held", _INT),
+        ("kept_rank", _INT), ("kept", _LONG, RANK), ("x_along", _LONG, 2), ("out_along", _LONG, 2),
+        ("inner", _INT), ("inner_step", _INT),
+        ("x_step", _LONG), ("out_step", _LONG), ("x_carry", _LONG), ("out_carry", _LONG),
+        ("center", _INT), ("log", _INT), ("divisor", _DOUBLE), ("eps", _DOUBLE),
     ],
+    # along: from one class of x to the next
     "Take": [
         ("x", "Array"), ("indices", "Array"), ("out", "Array"), ("flags", _POINTER), ("count", _LONG),
         ("rank", _INT), ("sizes", _LONG, RANK), ("along", _LONG), ("classes", _LONG),
@@ -117,9 +129,10 @@ _TABLES: dict[str, list[_Field]] = {
         ("letters", _INT), ("sizes", _LONG, LABELS), ("term_strides", _LONG, TERMS * LABELS),
         ("out_strides", _LONG, LABELS), ("count", _LONG), ("terms_each", _LONG),
     ],
+    # seed: one number for a whole run, in which streams tell the steps apart
     "Random": [
-        ("out", "Array"), ("count", _LONG), ("rank", _INT), ("sizes", _LONG, RANK), ("seed", _POINTER),
-        ("stream", _LONG), ("kind", _INT), ("low", _DOUBLE), ("high", _DOUBLE),
+        ("out", "Array"), ("count", _LONG), ("rank", _INT), ("sizes", _LONG, RANK),
+        ("seed", _POINTER), ("stream", _LONG), ("kind", _INT), ("low", _DOUBLE), ("high", _DOUBLE),
     ],
     "Require": [
         ("x", "Array"), ("count", _LONG), ("rank", _INT), ("sizes", _LONG, RANK), ("flags", _POINTER),
