@@ -7,6 +7,7 @@ of an algorithm) is worked out while binding. `Binder` is the function that does
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
@@ -129,6 +130,20 @@ class Session:
         """The outputs of what was started, safe to keep: NumPy arrays, or the device's own."""
         return {name: self.backend.to_numpy(array) for name, array in outputs.items()}
 
+    def timed(
+        self, kernels: Sequence[tuple[Kernel, str]], inputs: Sequence[tuple[Array, Any]]
+    ) -> Sequence[float]:
+        """Seconds of each kernel in one run of all of them."""
+        clock, taken = time.perf_counter, []
+        with self.backend.running():
+            for target, source in inputs:
+                target[...] = source
+            for kernel, _ in kernels:
+                start = clock()
+                kernel()
+                taken.append(clock() - start)
+        return taken
+
     def store(self, target: Array, source: Array) -> None:
         """Copy an array of the device to another one of its shape."""
         target[...] = source
@@ -175,6 +190,10 @@ class Backend:
     def view(self, operation: Operation, array: Array, spec: ArraySpec) -> Array | None:
         """The result of a layout operation as a view of `array`, or None where it needs a copy."""
         raise NotImplementedError
+
+    def held_bytes(self) -> int | None:
+        """Bytes of the device's memory that are taken, or None where that is the process's own."""
+        return None
 
     def reachable(self, arrays: Mapping[str, Any]) -> Mapping[str, Any]:
         """Given arrays as this backend's sessions can read them: here those of a CUDA device are copied from it."""

@@ -37,18 +37,11 @@ def ours(net: Network, task: Task, seconds: float) -> dict[str, float]:
     kernels = list(executor.kernels)
     best = [math.inf] * len(kernels)
     clock = time.perf_counter
-    with executor.backend.running():  # as in a call: so many threads, and not a word about infinities
-        end, runs = clock() + seconds, 0
-        while runs < 3 or (clock() < end and runs < 10_000):
-            for name, target in executor.inputs.items():
-                target[...] = task.inputs[name]
-            for number, (kernel, _) in enumerate(kernels):
-                start = clock()
-                kernel()
-                taken = clock() - start
-                if taken < best[number]:
-                    best[number] = taken
-            runs += 1
+    inputs = [(target, task.inputs[name]) for name, target in executor.inputs.items()]
+    end, runs = clock() + seconds, 0
+    while runs < 3 or (clock() < end and runs < 10_000):
+        best = list(map(min, best, executor.session.timed(kernels, inputs)))
+        runs += 1
     found: dict[str, float] = {}
     for (_, label), taken in zip(kernels, best, strict=True):
         found[label] = found.get(label, 0.0) + taken

@@ -46,9 +46,14 @@ def run_bench(options: Options) -> None:
     """Measure, print, draw."""
     if options.picture is not None and options.picture.suffix != ".svg":
         raise InputError(f"--picture: expected an .svg file, got {options.picture}")
+    problem, against = _problem(options), names(options.against)
+    if problem.device != "cpu" and against:
+        raise InputError(
+            "--against: peers are measured on the CPU; docs/gpu_report.py measures them beside a CUDA device"
+        )
     found = bench(
-        _problem(options),
-        names(options.against),
+        problem,
+        against,
         Effort(options.seconds, options.runs, options.warmup),
         options.tolerance,
         by_layer=options.layers or options.picture is not None,

@@ -12,6 +12,7 @@ from netspec.backends.cupy import (  # each import registers its kernels
     chains,
     convolution,  # noqa: F401
     moves,  # noqa: F401
+    rows,  # noqa: F401
     windows,  # noqa: F401
 )
 from netspec.backends.cupy.device import Device
@@ -41,7 +42,7 @@ class CupyBackend(Backend):
         self.device, self.graphs, self.deterministic = device, graphs, deterministic
 
     def fewest_channels(self, dtype: str, precision: str, jit: bool) -> int | None:
-        """Channels-last where tensor cores multiply, which read it as it lies; strict float32 has kernels for planes."""
+        """Channels-last where tensor cores multiply: they read it as it lies. Strict float32 has kernels for planes."""
         tensor_cores = dtype in ("float16", "bfloat16") or (dtype == "float32" and precision != "highest")
         return FEWEST_CHANNELS if tensor_cores else None
 
@@ -74,6 +75,10 @@ class CupyBackend(Backend):
                 self.device.copy(result.ctypes.data, array.data.ptr, array.nbytes, 2)
                 self.device.synchronize(stream)
         return result
+
+    def held_bytes(self) -> int | None:
+        """Bytes of this process's pool: weights, activations, workspaces."""
+        return self.device.held_bytes()
 
     def reachable(self, arrays: Mapping[str, Any]) -> Mapping[str, Any]:
         """Other libraries' device arrays as CuPy's."""

@@ -89,6 +89,10 @@ class Device:
             free = min(free, self.memory_limit - self.pool.used_bytes())
         return max(0, free)
 
+    def held_bytes(self) -> int:
+        """Bytes that this process has taken of the device's memory for arrays."""
+        return int(self.pool.total_bytes())
+
     # --- arrays -------------------------------------------------------------------------------------
 
     def empty(self, shape: Sequence[int], dtype: Any) -> Array:

@@ -126,6 +126,9 @@ class HostDevice(Device):
     def free_bytes(self) -> int:
         return 1 << 33 if self.memory_limit is None else max(0, self.memory_limit - self.used)
 
+    def held_bytes(self) -> int:
+        return self.used
+
     def stream(self) -> Any:
         return HostStream()
 
