@@ -159,6 +159,9 @@ class Backend:
     calls_ahead: int = 1
     """Calls that may be under way at a time: beyond one, inputs are copied while others are computed."""
 
+    failures: tuple[type[Exception], ...] = ()
+    """What kernels raise when the device itself fails."""
+
     def fewest_channels(self, dtype: str, precision: str, jit: bool) -> int | None:
         """From how many channels on arrays are best kept channels-last; None: never."""
         return None

@@ -430,15 +430,22 @@ class Network:
             executor = prepared.idle.pop() if prepared.idle else None
             if executor is None:
                 executor = self._executor(model, prepared)
-        call = Call(self._lock, model, prepared, executor)
+        call = Call(self, model, prepared, executor)
         try:
             executor.start(arrays, rng, keep=any(map(is_on_device, arrays.values())))
-        except BaseException as error:
+        except StepError as error:
             call.give_back()
-            if isinstance(error, StepError):
-                raise InputError(f"layer {error.layer}: {error}") from None
+            raise InputError(f"layer {error.layer}: {error}") from None
+        except self._backend.failures as error:
+            raise self._failed(error) from None
+        except BaseException:
+            call.give_back()
             raise
         return call
+
+    def _failed(self, error: Exception) -> DeviceError:
+        """What is said when the device fails; the buffers of the call are not used again."""
+        return DeviceError(f"the {self.device} device failed: {error}")
 
     def _executor(self, model: _Model, prepared: _Prepared) -> Executor:
         """Buffers and bound kernels. Raises `DeviceError` where memory is short."""
@@ -452,6 +459,8 @@ class Network:
         )
         try:
             return Executor(prepared.program, self._backend, model.arrays, context, prepared.plan)
+        except self._backend.failures as error:
+            raise self._failed(error) from None
         except MemoryError as error:
             if self.device == "cpu":
                 raise
@@ -571,8 +580,8 @@ class Network:
 class Call:
     """A call that was started: `result` waits for it and gives what it computed."""
 
-    def __init__(self, lock: Any, model: _Model, prepared: _Prepared, executor: Executor) -> None:
-        self._lock, self._model, self._prepared = lock, model, prepared
+    def __init__(self, network: Network, model: _Model, prepared: _Prepared, executor: Executor) -> None:
+        self._network, self._model, self._prepared = network, model, prepared
         self._executor: Executor | None = executor
         self._results: dict[str, Any] | None = None
 
@@ -588,6 +597,8 @@ class Call:
                 executor.session.store(self._model.arrays[name], array)
         except StepError as error:
             raise InputError(f"layer {error.layer}: {error}") from None
+        except executor.backend.failures as error:
+            raise self._network._failed(error) from None
         finally:
             self.give_back()
         return self._results
@@ -596,7 +607,7 @@ class Call:
         """Let other calls have the buffers."""
         executor, self._executor = self._executor, None
         if executor is not None:
-            with self._lock:
+            with self._network._lock:
                 self._prepared.idle.append(executor)
 
 

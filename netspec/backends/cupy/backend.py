@@ -12,6 +12,7 @@ from netspec.backends.cupy import (  # each import registers its kernels
     chains,
     convolution,  # noqa: F401
     moves,  # noqa: F401
+    products,  # noqa: F401
     rows,  # noqa: F401
     windows,  # noqa: F401
 )
@@ -40,6 +41,7 @@ class CupyBackend(Backend):
 
     def __init__(self, device: Device, graphs: bool = True, deterministic: bool = False) -> None:
         self.device, self.graphs, self.deterministic = device, graphs, deterministic
+        self.failures = device.failures
 
     def fewest_channels(self, dtype: str, precision: str, jit: bool) -> int | None:
         """Channels-last where tensor cores multiply: they read it as it lies. Strict float32 has kernels for planes."""

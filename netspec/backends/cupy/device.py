@@ -48,7 +48,7 @@ class Device:
         self.index, self.memory_limit = index, memory_limit
         self._lock = threading.Lock()
         self._modules: dict[tuple[str, str], Any] = {}
-        self._handles = threading.local()
+        self._handles: dict[int, int] = {}
         with self.current():
             self.pool = self.cupy.cuda.MemoryPool()
             self.pinned_pool = self.cupy.cuda.PinnedMemoryPool()
@@ -72,8 +72,9 @@ class Device:
 
     def pinned(self, size: int) -> Any:
         """Page-locked host memory as a NumPy array of bytes, which the device can copy from while others work."""
-        memory = self.pinned_pool.malloc(max(size, 1))
-        return np.frombuffer(memory, np.uint8, size)
+        if size == 0:
+            return np.empty(0, np.uint8)
+        return np.frombuffer(self.pinned_pool.malloc(size), np.uint8, size)
 
     def copy(self, target: int, origin: int, size: int, kind: int) -> None:
         """Copy bytes between addresses, in order on the current stream."""
@@ -83,15 +84,15 @@ class Device:
     def free_bytes(self) -> int:
         """Bytes that can still be allocated."""
         with self.current():
-            free: int = self.cupy.cuda.runtime.memGetInfo()[0]
-        free += self.pool.free_bytes()
-        if self.memory_limit is not None:
-            free = min(free, self.memory_limit - self.pool.used_bytes())
+            free: int = self.cupy.cuda.runtime.memGetInfo()[0] + self.pool.free_bytes()
+            if self.memory_limit is not None:
+                free = min(free, self.memory_limit - self.pool.used_bytes())
         return max(0, free)
 
     def held_bytes(self) -> int:
         """Bytes that this process has taken of the device's memory for arrays."""
-        return int(self.pool.total_bytes())
+        with self.current():
+            return int(self.pool.total_bytes())
 
     # --- arrays -------------------------------------------------------------------------------------
 
@@ -182,6 +183,7 @@ class Device:
         scalar = {"float64": np.float64, "complex64": np.complex64, "complex128": np.complex128}.get(
             dtype, np.float32
         )
+        handle = self._handle(cublas)
         one: Any = np.array(1, scalar)
         zero: Any = np.array(0, scalar)
         turned = 1
@@ -189,7 +191,7 @@ class Device:
         def run() -> None:
             # column-major (n, m) = right.T @ left.T is row-major (m, n) = left @ right
             cublas.gemmStridedBatchedEx(
-                self._handle(cublas), turned if right[1] else 0, turned if left[1] else 0, n, m, k,
+                handle, turned if right[1] else 0, turned if left[1] else 0, n, m, k,
                 one.ctypes.data, right[0], kind, right[2], right[3], left[0], kind, left[2], left[3],
                 zero.ctypes.data, out[0], kind, out[1], out[2], count, compute, -1,
             )  # fmt: skip
@@ -197,10 +199,29 @@ class Device:
         return run
 
     def _handle(self, cublas: Any) -> int:
-        """The thread's handle of cuBLAS on the current stream."""
-        handle = self.cupy.cuda.device.get_cublas_handle()
-        cublas.setStream(handle, self.cupy.cuda.get_current_stream().ptr)
-        return int(handle)
+        """The handle of cuBLAS for the current stream, made before any graph is captured.
+
+        One for each stream: a handle has one workspace, which two streams would write to at the same time.
+        """
+        stream = int(self.cupy.cuda.get_current_stream().ptr)
+        with self._lock:
+            if stream not in self._handles:
+                self._handles[stream] = int(cublas.create())
+                cublas.setStream(self._handles[stream], stream)
+            return self._handles[stream]
+
+    @property
+    def failures(self) -> tuple[type[Exception], ...]:
+        """What is raised when the device or its driver fails."""
+        from cupy_backends.cuda.libs import cublas
+
+        cuda = self.cupy.cuda
+        return (
+            cuda.runtime.CUDARuntimeError,
+            cuda.driver.CUDADriverError,
+            cublas.CUBLASError,
+            cuda.compiler.CompileException,
+        )
 
     @functools.cached_property
     def cudnn(self) -> Any:
@@ -240,6 +261,10 @@ def usable(index: int) -> Any:
                 "NVIDIA driver, or the extra for your driver's CUDA version (cuda12 or cuda13)"
             ) from None
         raise DeviceProblem(f"no CUDA device is usable: {error}") from None
+    try:
+        cupy.cuda.nvrtc.getVersion()
+    except Exception as error:  # the loader's own kinds of error
+        raise DeviceProblem(f"NVRTC, CUDA's compiler, was not found ({error}): {how}") from None
     if index >= count:
         seen = (
             "no CUDA device"

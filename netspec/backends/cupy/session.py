@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from netspec.backends.base import Array, Kernel, KernelError, Session
+from netspec.backends.base import Array, Kernel, KernelError, Session, is_on_device
 
 if TYPE_CHECKING:
     from netspec.backends.cupy.backend import CupyBackend
@@ -110,27 +110,25 @@ class CupySession(Session):
     ) -> None:
         """Queue the whole call."""
         device = self.device
-        on_device = [source for _, source in inputs if hasattr(source, "__cuda_array_interface__")]
-        if on_device:
-            with device.current():
+        self._kept = None
+        if keep or any(is_on_device(source) for _, source in inputs):
+            with device.current():  # on the caller's stream, whose memory the results are
+                if keep:
+                    self._kept = {name: device.empty(y.shape, y.dtype) for name, y in outputs.items()}
                 device.wait_for_caller(self.stream)
         with self._current():
             for target, source in inputs:
-                if hasattr(source, "__cuda_array_interface__"):
+                if is_on_device(source):
                     self.store(target, source)
                 elif target.size:
                     self._send(target, source)
             for target, fresh in self.refresh:
                 self._send(target, fresh())
             self._launch(kernels)
-            self._kept = None
-            if keep:
-                self._kept = {}
-                for name, array in outputs.items():
-                    self._kept[name] = device.empty(array.shape, array.dtype)
+            for name, array in outputs.items():
+                if self._kept is not None:
                     self.store(self._kept[name], array)
-            else:
-                for array in outputs.values():
+                else:
                     self._receive(array)
             for flags in self._flags:
                 self._receive(flags)

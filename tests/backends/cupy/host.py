@@ -86,6 +86,7 @@ class HostDevice(Device):
     """This machine as a device."""
 
     processors = 4
+    failures = ()
     cudnn = None  # type: ignore[assignment]
 
     def __init__(self, memory_limit: int | None = None) -> None:
