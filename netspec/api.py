@@ -92,7 +92,7 @@ def load(
         _valid(source, outer),
         kept_as=None if outer == dtype else dtype,
         weights=weights,
-        device=device or profile.device,
+        device=profile.device if device is None else device,
         precision=precision or profile.precision,
         threads=threads if threads is not None else profile.threads,
         batch_size=profile.batch_size,

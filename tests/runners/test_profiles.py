@@ -50,6 +50,8 @@ class TestEveryProfile:
     def test_a_network_runs_under_it(self, path: Path, tmp_path: Path) -> None:
         if read_profile(path).engine.kind == "ray":
             pytest.skip("needs Ray: tests/engine/test_ray_engine.py runs it")
+        if read_profile(path).device != "cpu":
+            pytest.skip("needs a device: tests/backends/cupy/test_cupy_network.py runs it")
         output = tmp_path / "o.npy"
         result = run_cli("run", LENET, "--input", SEVEN, "--runner", path, "--output", output)
         assert result.returncode == 0, result.stderr

@@ -264,6 +264,23 @@ def test_the_key_memory_limit_mb_is_consumed(monkeypatch: pytest.MonkeyPatch) ->
     assert opened == [100 << 20, 104857, 1 << 20]
 
 
+def test_the_profile_of_runners_runs(
+    device: HostDevice, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from netspec.cli.app import app
+
+    for index in range(5):
+        np.save(tmp_path / f"{index}.npy", images(30, index))
+    flags = ["--input", str(tmp_path / "*.npy"), "--output", str(tmp_path / "o.npz"), "--tap", "conv1"]
+    app(["run", str(LENET), *flags, "--runner", str(ROOT / "runners" / "cuda.yaml")], standalone_mode=False)
+    assert "probabilities" in capsys.readouterr().out
+    with np.load(tmp_path / "o.npz") as found:
+        x = np.concatenate([images(30, index) for index in range(5)])
+        expected = netspec.load(LENET).run({"image": x}, taps=["conv1"])
+        for name, array in expected.items():
+            np.testing.assert_allclose(found[name], array, rtol=1e-4, atol=1e-4)
+
+
 # --- the networks of configs/ -----------------------------------------------------------------------
 
 SMALL = ("lenet5", "autoencoder", "segmentation", "audio1d", "siamese", "mtcnn_pnet", "mtcnn_rnet", "m5_audio",
