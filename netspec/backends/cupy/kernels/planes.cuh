@@ -1,5 +1,5 @@
-// Arrays (n, c, space) as pooling and resampling read and write them: threads run along the output's memory order,
-// which is (n, c, space) or, with `last`, (n, space, c).
+// Arrays (n, c, space) as pooling and resampling read and write them: threads run along the output's memory
+// order, which is (n, c, space) or, with `last`, (n, space, c).
 
 // Elements side by side that a thread moves at once; planes.py counts them alike.
 constexpr int PACK = sizeof(T) >= 16 ? 1 : sizeof(T) <= 2 ? 8 : 16 / (int)sizeof(T);
@@ -41,12 +41,24 @@ template <int U> __device__ inline void store_pack(const Array& array, int64 at,
     put_pack<U>(array, at, stored);
 }
 
+// A thread takes several places in turn, so that it has several loads on their way: `first`, then `step`
+// further and so on, `turns` of them.
+#define EACH_TURN(first, count, turns)                                                                     \
+    for (int64 first = (int64)blockIdx.x * blockDim.x + threadIdx.x, step = (int64)gridDim.x * blockDim.x; \
+         first < (count); first += (turns) * step)
+constexpr int TURNS = 4;
+
+__device__ inline int64 within(const Array& array, int64 d, int64 h, int64 w) {  // a plane
+    return d * array.strides[2] + h * array.strides[3] + w * array.strides[4];
+}
+
 struct PlanePlace {  // which output a thread computes, or the first of a pack of channels
     int n, c, at[SPACE];
     __device__ inline PlanePlace(int64 index, const int* batch, const int* space, bool last, int pack = 1) {
         if (last) c = (int)split(index, batch[1] / pack) * pack;
 #pragma unroll
-        for (int axis = SPACE - 1; axis >= 0; axis--) at[axis] = space[axis] > 1 ? (int)split(index, space[axis]) : 0;
+        for (int axis = SPACE - 1; axis >= 0; axis--)
+            at[axis] = space[axis] > 1 ? (int)split(index, space[axis]) : 0;
         if (!last) c = (int)split(index, batch[1]);
         n = (int)index;
     }
@@ -54,7 +66,7 @@ struct PlanePlace {  // which output a thread computes, or the first of a pack o
         return n * array.strides[0] + c * array.strides[1];
     }
     __device__ inline int64 offset(const Array& array) const {
-        return plane(array) + at[0] * array.strides[2] + at[1] * array.strides[3] + at[2] * array.strides[4];
+        return plane(array) + within(array, at[0], at[1], at[2]);
     }
 };
 

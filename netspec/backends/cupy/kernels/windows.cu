@@ -1,9 +1,9 @@
-// Pooling: one thread an output, or a pack of channels, or several threads where there are few outputs with large
-// windows. And the way back: values at the indices that a pool has told.
+// Pooling: one thread an output, or a pack of channels, or several threads where there are few outputs with
+// large windows. And the way back: values at the indices that a pool has told.
 
 #include "planes.cuh"
 
-// --- windows ----------------------------------------------------------------------------------------------------
+// --- windows -----------------------------------------------------------------------------------------------
 
 struct Window {  // places of each axis inside the input: first, first + step, ... below stop
     int first[SPACE], stop[SPACE], step[SPACE];
@@ -22,6 +22,9 @@ struct Window {  // places of each axis inside the input: first, first + step, .
             first[axis] = start < 0 ? start + (dilation - 1 - start) / dilation * dilation : start;
             stop[axis] = end < size ? end : size, step[axis] = dilation;
         }
+    }
+    __device__ inline int64 beginning(const Pool& a) const {
+        return flat(a.sizes, first[0], first[1], first[2]);
     }
     __device__ inline int count(int axis) const {
         return stop[axis] > first[axis] ? (stop[axis] - first[axis] - 1) / step[axis] + 1 : 0;
@@ -57,7 +60,7 @@ template <class V> __device__ inline V divided(V total, int64 number) {  // inte
     }
 }
 
-// --- what a window becomes: the values of a thread in row-major order, then those of other threads --------------
+// --- what a window becomes: the values of a thread in row-major order, then those of other threads ---------
 
 struct Sum {
     static constexpr bool possible = true, divides = true, indexed = false;
@@ -86,14 +89,14 @@ template <class V> struct LargestPlace {  // the first of equal values, the last
         if (x > value || is_nan(x)) value = x, at = place;
     }
     __device__ inline void merge(const LargestPlace& other) {
-        const bool nan = is_nan(value), later = is_nan(other.value);
-        if (later ? !nan || other.at > at : !nan && (other.value > value || (other.value == value && other.at < at)))
-            *this = other;
+        const bool nan = is_nan(value), earlier = other.value == value && other.at < at;
+        const bool better = other.value > value || earlier;
+        if (is_nan(other.value) ? !nan || other.at > at : !nan && better) *this = other;
     }
 };
 
 template <class Best, int U>
-__device__ inline void finish(const Pool& a, const PlanePlace& place, const Window& window, const Best* best) {
+__device__ inline void finish(const Pool& a, const PlanePlace& place, const Window& window, Best* best) {
     C value[U];
 #pragma unroll
     for (int u = 0; u < U; u++) {
@@ -110,21 +113,32 @@ __device__ inline void finish(const Pool& a, const PlanePlace& place, const Wind
 
 template <class Best, int U> __device__ inline void pool_alone(const Pool& a) {
     if constexpr (Best::possible) {
+        constexpr int ahead = U == 1 ? TURNS : 2;
         EACH_INDEX(i, a.count / U) {
             const PlanePlace place(i, a.batch, a.outputs, a.last, U);
             const Window window(a, place);
             Best best[U];
 #pragma unroll
-            for (int u = 0; u < U; u++) best[u].begin(flat(a.sizes, window.first[0], window.first[1], window.first[2]));
+            for (int u = 0; u < U; u++) best[u].begin(window.beginning(a));
             const int64 plane = place.plane(a.x);
             for (int d = window.first[0]; d < window.stop[0]; d += window.step[0]) {
                 for (int h = window.first[1]; h < window.stop[1]; h += window.step[1]) {
                     const int64 row = plane + d * a.x.strides[2] + h * a.x.strides[3];
-                    for (int w = window.first[2]; w < window.stop[2]; w += window.step[2]) {
-                        C value[U];
-                        load_pack<U>(a.x, row + w * a.x.strides[4], value);
+                    const int stop = window.stop[2], step = window.step[2];
+                    for (int begin = window.first[2]; begin < stop; begin += ahead * step) {
+                        C value[ahead][U];
 #pragma unroll
-                        for (int u = 0; u < U; u++) best[u].take(value[u], flat(a.sizes, d, h, w));
+                        for (int k = 0; k < ahead; k++) {
+                            const int w = begin + k * step;
+                            if (w < stop) load_pack<U>(a.x, row + w * a.x.strides[4], value[k]);
+                        }
+#pragma unroll
+                        for (int k = 0; k < ahead; k++) {
+                            const int w = begin + k * step;
+#pragma unroll
+                            for (int u = 0; u < U; u++)
+                                if (w < stop) best[u].take(value[k][u], flat(a.sizes, d, h, w));
+                        }
                     }
                 }
             }
@@ -146,14 +160,24 @@ template <class Best> __device__ inline void pool_together(const Pool& a, double
             const int rows = window.count(1), columns = window.count(2);
             const int64 count = (int64)window.count(0) * rows * columns, plane = place.plane(a.x);
             Best best;
-            best.begin(flat(a.sizes, window.first[0], window.first[1], window.first[2]));
-            for (int64 number = lane; number < count; number += lanes) {
-                int64 rest = number;
-                const int w = window.first[2] + (int)split(rest, columns) * window.step[2];
-                const int h = window.first[1] + (int)split(rest, rows) * window.step[1];
-                const int d = window.first[0] + (int)rest * window.step[0];
-                best.take(loaded(a.x, plane + d * a.x.strides[2] + h * a.x.strides[3] + w * a.x.strides[4]),
-                          flat(a.sizes, d, h, w));
+            best.begin(window.beginning(a));
+            for (int64 begin = lane; begin < count; begin += TURNS * lanes) {
+                C value[TURNS];
+                int64 at[TURNS];
+#pragma unroll
+                for (int k = 0; k < TURNS; k++) {
+                    if (begin + k * lanes < count) {
+                        int64 rest = begin + k * lanes;
+                        const int w = window.first[2] + (int)split(rest, columns) * window.step[2];
+                        const int h = window.first[1] + (int)split(rest, rows) * window.step[1];
+                        const int d = window.first[0] + (int)rest * window.step[0];
+                        at[k] = flat(a.sizes, d, h, w);
+                        value[k] = loaded(a.x, plane + within(a.x, d, h, w));
+                    }
+                }
+#pragma unroll
+                for (int k = 0; k < TURNS; k++)
+                    if (begin + k * lanes < count) best.take(value[k], at[k]);
             }
             bests[me] = best;
             for (int half = lanes / 2; half > 0; half /= 2) {
@@ -187,11 +211,12 @@ NETSPEC_BLOCK_KERNEL(average_pool_wide, Pool) {
     pool_together<Sum>(a, memory);
 }
 
-// --- back to the indices ------------------------------------------------------------------------------------------
+// --- back to the indices -----------------------------------------------------------------------------------
 
-__device__ inline int* owner(const Unpool& a, const PlanePlace& place, int64 at) {  // owners lie as the output does
-    const int64 n = place.n, c = place.c;
-    return (int*)a.owners + (a.out_last ? (n * a.plane + at) * a.batch[1] + c : (n * a.batch[1] + c) * a.plane + at);
+__device__ inline int* owner(const Unpool& a, const PlanePlace& place, int64 at) {  // laid as the output is
+    const int64 n = place.n, c = place.c, channels = a.batch[1];
+    const int64 last = (n * a.plane + at) * channels + c, first = (n * channels + c) * a.plane + at;
+    return (int*)a.owners + (a.out_last ? last : first);
 }
 
 NETSPEC_KERNEL(unpool_clear, Unpool) {
@@ -208,16 +233,28 @@ NETSPEC_KERNEL(unpool_owners, Unpool) {  // each x: of those at one index the la
 }
 
 NETSPEC_KERNEL(unpool_gather, Unpool) {  // each output; owners are left cleared for the next run
-    EACH_INDEX(i, a.count) {
-        const PlanePlace place(i, a.batch, a.outputs, a.out_last);
-        int* from = owner(a, place, flat(a.outputs, place.at[0], place.at[1], place.at[2]));
-        int64 number = *from;
-        T value = {};
-        if (number >= 0) {
-            *from = -1;
-            const int64 w = split(number, a.sizes[2]), h = split(number, a.sizes[1]), d = number;
-            value = elements<T>(a.x)[place.plane(a.x) + d * a.x.strides[2] + h * a.x.strides[3] + w * a.x.strides[4]];
+    EACH_TURN(first, a.count, TURNS) {
+        int number[TURNS];
+        int64 to[TURNS], from[TURNS];
+#pragma unroll
+        for (int k = 0; k < TURNS; k++) {
+            number[k] = -1;
+            if (first + k * step < a.count) {
+                const PlanePlace place(first + k * step, a.batch, a.outputs, a.out_last);
+                int* last = owner(a, place, flat(a.outputs, place.at[0], place.at[1], place.at[2]));
+                number[k] = *last, to[k] = place.offset(a.out), from[k] = place.plane(a.x);
+                *last = -1;
+            }
         }
-        ((T*)a.out.data)[place.offset(a.out)] = value;
+#pragma unroll
+        for (int k = 0; k < TURNS; k++) {
+            T value = {};
+            if (number[k] >= 0) {
+                int64 d = number[k];
+                const int64 w = split(d, a.sizes[2]), h = split(d, a.sizes[1]);
+                value = elements<T>(a.x)[from[k] + within(a.x, d, h, w)];
+            }
+            if (first + k * step < a.count) ((T*)a.out.data)[to[k]] = value;
+        }
     }
 }
