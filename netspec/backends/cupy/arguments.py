@@ -123,11 +123,13 @@ _TABLES: dict[str, list[_Field]] = {
         ("x", "Array"), ("indices", "Array"), ("out", "Array"), ("flags", _POINTER), ("count", _LONG),
         ("rank", _INT), ("sizes", _LONG, RANK), ("along", _LONG), ("classes", _LONG),
     ],
-    # sizes of all letters, those of the result first; strides of each operand along them
+    # sizes of all letters, those of the result first; strides of each operand along them; count: elements of the
+    # result, terms_each: of each one's sum; lanes: threads that share it, which lie `across` elements or along the sum
     "Products": [
         ("terms", "Array", TERMS), ("out", "Array"), ("term_count", _INT), ("kept_rank", _INT),
         ("letters", _INT), ("sizes", _LONG, LABELS), ("term_strides", _LONG, TERMS * LABELS),
         ("out_strides", _LONG, LABELS), ("count", _LONG), ("terms_each", _LONG),
+        ("lanes", _INT), ("across", _INT),
     ],
     # seed: one number for a whole run, in which streams tell the steps apart
     "Random": [
