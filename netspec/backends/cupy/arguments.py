@@ -163,7 +163,7 @@ def declarations() -> str:
     lines = [f"enum {{ {', '.join(f'D_{name}' for name in DTYPES)} }};"]
     lines.append(f"enum {{ {', '.join(f'F_{name}' for name in FUNCTION_CODES)} }};")
     limits = {"RANK": RANK, "SPACE": SPACE, "TAPS": TAPS, "LABELS": LABELS}
-    lines += [f"constexpr int {name} = {value};" for name, value in limits.items()]
+    lines.append(f"enum {{ {', '.join(f'{name} = {value}' for name, value in limits.items())} }};")
     for name, fields in _TABLES.items():
         lines.append(f"struct {name} {{")
         for field, kind, *count in fields:

@@ -16,7 +16,7 @@ from netspec.backends.cupy import (  # each import registers its kernels
     rows,  # noqa: F401
     windows,  # noqa: F401
 )
-from netspec.backends.cupy.device import Device
+from netspec.backends.cupy.device import TO_DEVICE, TO_HOST, Device
 from netspec.backends.cupy.layout import layout_view
 from netspec.backends.cupy.registry import KERNELS
 from netspec.backends.cupy.session import CupySession
@@ -64,7 +64,7 @@ class CupyBackend(Backend):
         target = self.device.empty(array.shape, array.dtype)
         if array.size:
             with self.device.current(), self.device.stream() as stream:
-                self.device.copy(target.data.ptr, array.ctypes.data, array.nbytes, 1)
+                self.device.copy(target.data.ptr, array.ctypes.data, array.nbytes, TO_DEVICE)
                 self.device.synchronize(stream)
         return target
 
@@ -74,7 +74,7 @@ class CupyBackend(Backend):
         result = np.empty(array.shape, array.dtype)
         if array.size:
             with self.device.current(), self.device.stream() as stream:
-                self.device.copy(result.ctypes.data, array.data.ptr, array.nbytes, 2)
+                self.device.copy(result.ctypes.data, array.data.ptr, array.nbytes, TO_HOST)
                 self.device.synchronize(stream)
         return result
 

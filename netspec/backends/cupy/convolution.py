@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+
 from netspec.backends.base import Array, Context, Kernel
 from netspec.backends.cupy.arguments import OPERANDS, SPACE, STAGES
 from netspec.backends.cupy.chains import (
@@ -23,7 +25,7 @@ from netspec.backends.cupy.chains import (
     copy,
     stage_links,
 )
-from netspec.backends.cupy.cudnn import Problem
+from netspec.backends.cupy.cudnn import ALIGNMENT, Problem
 from netspec.backends.cupy.launching import described, launch, prepared, scratch, sequence
 from netspec.backends.cupy.layout import broadcast
 from netspec.backends.cupy.registry import ended
@@ -442,7 +444,16 @@ def _laid_alike(x: Array, out: Array) -> bool:
 
 
 def _planned(task: Task, context: Context, residual: Array | None, relu: bool) -> list[Kernel] | None:
+    """The library's kernel, and what is left to do; None where it has no engine for so much.
+
+    Nothing may follow a transposed convolution, and its fast engines add in any order if they may.
+    """
     device = context.session.device
+    bias = None if task.transposed else task.bias
+    if bias is None and (residual is not None or relu):
+        if task.transposed:
+            return None
+        bias = _zeros(task, context)
     weight, refresh = _library_weight(task, context)
     size = task.x.itemsize
 
@@ -452,23 +463,34 @@ def _planned(task: Task, context: Context, residual: Array | None, relu: bool) -
     problem = Problem(
         task.transposed, task.x.shape, steps(task.x), weight.shape, steps(weight), task.out.shape, steps(task.out),
         str(task.x.dtype), tuple(task.stride), tuple(task.padding), tuple(task.after), tuple(task.dilation),
-        task.groups, task.bias is not None, residual is not None, relu, context.precision != "highest",
-        context.session.backend.deterministic,
+        task.groups, bias is not None, residual is not None, relu, context.precision != "highest",
+        context.session.backend.deterministic or task.transposed,
     )  # fmt: skip
     plan = device.cudnn.plan(problem, device.elapsed if context.autotune else None)
     if plan is None:
         return None
     workspace = scratch(context, "workspace", (plan.workspace_bytes,), "uint8")
     addresses = [
-        None if x is None else x.data.ptr for x in (task.x, weight, task.out, task.bias, residual, workspace)
+        None if x is None else x.data.ptr for x in (task.x, weight, task.out, bias, residual, workspace)
     ]
+    if any((address or 0) % ALIGNMENT for address in addresses):
+        return None  # a part of a concatenation that begins between two vectors
     stream = context.session.stream.ptr
 
     def run() -> None:
         plan.run(*addresses, stream)
 
-    after = _ending(replace(task, bias=None), task.out, context)
+    left = task if task.transposed else replace(task, bias=None)
+    after = _ending(left, task.out, context)
     return [*refresh, run, *after]
+
+
+def _zeros(task: Task, context: Context) -> Array:
+    """A bias of zeros, without which the library has no kernel for what follows."""
+    key = ("zeros", task.out.shape[1], str(task.out.dtype))
+    if key not in context.prepared:
+        context.prepared[key] = context.session.backend.asarray(np.zeros(task.out.shape[1], task.out.dtype))
+    return context.prepared[key]
 
 
 def _library_weight(task: Task, context: Context) -> tuple[Array, list[Kernel]]:

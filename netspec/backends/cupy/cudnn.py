@@ -1,7 +1,19 @@
 """Convolutions by cuDNN: the only file that knows it.
 
-A convolution with its bias, an addition and ReLU is one graph, for which cuDNN is asked for an engine. The
-frontend (`nvidia-cudnn-frontend`, 1.24 to 1.28) describes the graph; addresses are given as integers.
+A convolution, the addition of another array, bias and ReLU are one graph, for which cuDNN is asked for an
+engine. The frontend (`nvidia-cudnn-frontend`, 1.24 to 1.28) describes graphs; addresses are integers.
+
+What cuDNN 9.28 has for an H200 (compute capability 9.0), planned from its properties:
+
+- every convolution of the example networks, plain or with a bias and whatever follows it, has a finished
+  kernel in every dtype and layout, grouped and depthwise ones, dilated ones and slices of arrays included;
+- transposed convolutions have one only if nothing follows;
+- it computes in one layout and converts the others in the workspace (up to the sizes of x and y together):
+  float32 with TF32, float16 and bfloat16 want channels last, strict float32 and float64 torch's order;
+- without TF32 its heuristics rank few engines, so most plans are the first of the fallback list: measuring
+  pays most there;
+- no engine transforms (Winograd, FFT), and the only one that adds in any order is what transposed
+  convolutions in float32 without TF32 and float64 get if they are not `deterministic`.
 """
 
 from __future__ import annotations
@@ -51,9 +63,13 @@ is for precision below 'highest' only.
 class Problem:
     """One convolution as cuDNN needs it: shapes (n, c, *s) in torch's order, strides in elements as they lie.
 
-    transposed: conv_dgrad, with the weight (c, o/groups, *k) as torch has it. bias: (o,), added first;
-    residual: shaped and strided like y, added next; relu: max(x, 0) last. tf32 (float32 only): tensor cores
-    with rounded inputs may be used. deterministic: no engine that may give other bits from run to run.
+    transposed: conv_dgrad, with the weight (c, o/groups, *k) as torch has it; padding is cut from the result.
+    bias: (o,), added per output channel. residual: an array shaped and strided like y is added; it is added
+    before the bias, for which order there are kernels, and all sums are in float32 at least. relu: max(x, 0)
+    last; NaN stays NaN: the graph asks for it, and the kernels' machine code was seen to heed it. (A limit, as
+    ReLU6 has, leaves only one slow kernel: it is a pass of its own.)
+    tf32 (float32 only): tensor cores with rounded inputs are allowed. deterministic: no engine that may give
+    other bits from run to run.
     """
 
     transposed: bool
@@ -90,11 +106,14 @@ class Convolution:
     def run(
         self, x: int, weight: int, y: int, bias: int | None, residual: int | None, workspace: int, stream: int
     ) -> None:
-        """Enqueue it on a stream; all arrays but the bias are aligned to 16 bytes, and y overlaps none.
+        """Enqueue it on a stream of this thread's current device; y overlaps no other array.
 
-        The device of the plan is this thread's current one. The first run on a stream makes a handle for
-        it and may load kernels, so there is one before a CUDA graph is captured.
+        All addresses are multiples of `ALIGNMENT`; workspace: of `workspace_bytes` bytes, or 0 if there are
+        none. The first run on a stream makes a handle for it and may load kernels, so run once before a CUDA
+        graph is captured.
         """
+        if (x | weight | y | (bias or 0) | (residual or 0) | workspace) % ALIGNMENT:
+            raise ValueError(f"cuDNN reads vectors: every address must be a multiple of {ALIGNMENT}")
         arrays = {X: x, WEIGHT: weight, Y: y}
         if bias is not None:
             arrays[BIAS] = bias
@@ -107,9 +126,9 @@ class Cudnn:
     """cuDNN on one device: plans by problem, and a handle for each stream.
 
     Threads may share it. Handles are of one stream each, because a stream that is being captured may draw
-    the helper streams of its handle into the capture. Engines that are compiled at run time (fused float16
-    and bfloat16 convolutions; their behaviour note is RUNTIME_COMPILATION) take about a third of a second
-    to build, in which the frontend keeps the interpreter's lock.
+    the helper streams of its handle into the capture. A plan takes some milliseconds to make; those of plain
+    depthwise convolutions may be compiled then (a third of a second for each kind of kernel), in which the
+    frontend keeps the interpreter's lock.
     """
 
     def __init__(self, properties: Any = None) -> None:
@@ -118,7 +137,6 @@ class Cudnn:
         None: this thread's current device.
         """
         cudnn: Any = import_module("cudnn")
-
         self._cudnn = cudnn
         self._target: dict[str, Any]
         if properties is None:
@@ -134,10 +152,13 @@ class Cudnn:
     def plan(
         self, problem: Problem, measure: Callable[[Callable[[], None]], float] | None = None
     ) -> Convolution | None:
-        """The plan that cuDNN's heuristics rank first among those that work; None where there is none.
+        """The plan that cuDNN's heuristics rank first among those that work; None where it has no kernel.
 
-        measure: seconds that a kernel takes; every plan that works is timed on arrays of its own (made when
-        the kernel is first called), and the fastest is kept. What is found is kept for the next call.
+        That is also the answer (without asking) for bias, residual or ReLU after a transposed convolution,
+        and for the latter two without a bias: give a bias of zeros. Whatever is found is kept.
+
+        measure: how long a kernel takes; every plan that works is timed, on arrays of its own that the kernel
+        makes when it is first called, and the fastest is kept.
         """
         key = problem, measure is not None
         with self._planning:
@@ -186,7 +207,7 @@ class Cudnn:
 
     def _graph(self, problem: Problem) -> Any:
         """The graph of the problem with the plans that it may use; None if cuDNN has no engine for it."""
-        if problem.dtype not in DTYPES or len(problem.stride) not in (1, 2, 3):
+        if problem.dtype not in DTYPES or len(problem.stride) not in (1, 2, 3) or not _finished(problem):
             return None
         cudnn = self._cudnn
         try:
@@ -212,6 +233,17 @@ class Cudnn:
             graph.execute(arrays, workspace, handle=handle)
 
 
+def _finished(problem: Problem) -> bool:
+    """Whether the graph is of a form that cuDNN has finished kernels for, now or in its fallback list.
+
+    Others are compiled at run time: transposed ones in 2.5 to 3.6 seconds, while the fallback for them is one
+    kernel of a few multiplications per thread. The convolution alone and a pass over its result is better.
+    """
+    if problem.transposed:
+        return not (problem.bias or problem.residual or problem.relu)
+    return problem.bias or not (problem.residual or problem.relu)
+
+
 def _refused(problem: Problem) -> list[str]:
     """The numerical notes of engines that the problem may not use."""
     names = [*ROUNDED]
@@ -225,7 +257,7 @@ def _refused(problem: Problem) -> list[str]:
 
 
 def _described(cudnn: Any, problem: Problem, target: dict[str, Any]) -> Any:
-    """The frontend's graph: the convolution, then bias, residual and ReLU, in float32 at least."""
+    """The frontend's graph: relu(convolution + residual + bias), in float32 at least."""
     dtype = getattr(cudnn.data_type, DTYPES[problem.dtype])
     wide = cudnn.data_type.DOUBLE if problem.dtype == "float64" else cudnn.data_type.FLOAT
     graph = cudnn.pygraph(io_data_type=dtype, intermediate_data_type=wide, compute_data_type=wide, **target)

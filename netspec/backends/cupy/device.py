@@ -113,6 +113,15 @@ class Device:
         with self.current():
             return self.cupy.cuda.Stream(non_blocking=True)
 
+    def forget(self, stream: Any) -> None:
+        """Give up what belongs to a stream that nobody uses any more."""
+        with self._lock:
+            handle = self._handles.pop(int(stream.ptr), None)
+        if handle is not None:
+            from cupy_backends.cuda.libs import cublas
+
+            cublas.destroy(handle)
+
     def synchronize(self, stream: Any) -> None:
         """Wait for all that was started on a stream."""
         stream.synchronize()

@@ -20,7 +20,9 @@ def ended(operation: type[Operation]) -> Callable[[Callable[..., Any]], Callable
 
     def register(binder: Callable[..., Any]) -> Callable[..., Any]:
         ENDED[operation] = binder
-        KERNELS[operation] = lambda op, inputs, outputs, context: binder(op, inputs, outputs, context, (), inputs)
+        KERNELS[operation] = lambda op, inputs, outputs, context: binder(
+            op, inputs, outputs, context, (), inputs
+        )
         return binder
 
     return register

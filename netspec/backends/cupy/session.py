@@ -7,6 +7,7 @@ when all of it is in the stream's queue, so that another executor's call can be 
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from netspec.backends.base import Array, Kernel, KernelError, Session, is_on_device
+from netspec.backends.cupy.device import ON_DEVICE, TO_DEVICE, TO_HOST
 
 if TYPE_CHECKING:
     from netspec.backends.cupy.backend import CupyBackend
@@ -45,6 +47,7 @@ class CupySession(Session):
         super().__init__(backend)
         self.device = backend.device
         self.stream = self.device.stream()
+        weakref.finalize(self, self.device.forget, self.stream)
         self.refresh: list[tuple[Array, Callable[[], Any]]] = []
         self._checks: list[Check] = []
         self._flags: list[Array] = []
@@ -88,10 +91,10 @@ class CupySession(Session):
     def _send(self, target: Array, source: Any) -> None:
         staged = self._staged(target)
         np.copyto(staged, source, casting="unsafe")
-        self.device.copy(target.data.ptr, staged.ctypes.data, target.nbytes, 1)
+        self.device.copy(target.data.ptr, staged.ctypes.data, target.nbytes, TO_DEVICE)
 
     def _receive(self, source: Array) -> None:
-        self.device.copy(self._staged(source).ctypes.data, source.data.ptr, source.nbytes, 2)
+        self.device.copy(self._staged(source).ctypes.data, source.data.ptr, source.nbytes, TO_HOST)
 
     def outgoing(self, array: Array, kernels: list[tuple[Kernel, str]]) -> Array:
         """The array itself, or a contiguous copy that is made at the end of each run."""
@@ -119,7 +122,7 @@ class CupySession(Session):
         with self._current():
             for target, source in inputs:
                 if is_on_device(source):
-                    self.store(target, source)
+                    self._copy(target, source)
                 elif target.size:
                     self._send(target, source)
             for target, fresh in self.refresh:
@@ -127,7 +130,7 @@ class CupySession(Session):
             self._launch(kernels)
             for name, array in outputs.items():
                 if self._kept is not None:
-                    self.store(self._kept[name], array)
+                    self._copy(self._kept[name], array)
                 else:
                     self._receive(array)
             for flags in self._flags:
@@ -181,9 +184,13 @@ class CupySession(Session):
             return [self.device.elapsed(kernel) for kernel, _ in kernels]
 
     def store(self, target: Array, source: Array) -> None:
-        """Copy an array of the device to a contiguous one, in order."""
+        """Copy an array of the device to a contiguous one; done when this returns, so that other streams may read it."""
         with self._current():
-            if not (source.flags.c_contiguous and source.dtype == target.dtype):
-                source = self.device.cupy.ascontiguousarray(source, target.dtype)
-            if target.size:
-                self.device.copy(target.data.ptr, source.data.ptr, target.nbytes, 3)
+            self._copy(target, source)
+            self.device.synchronize(self.stream)
+
+    def _copy(self, target: Array, source: Array) -> None:
+        if not (source.flags.c_contiguous and source.dtype == target.dtype):
+            source = self.device.cupy.ascontiguousarray(source, target.dtype)
+        if target.size:
+            self.device.copy(target.data.ptr, source.data.ptr, target.nbytes, ON_DEVICE)

@@ -31,7 +31,9 @@ def text(unit: str, dtype: str) -> str:
         seen.add(name)
         return _INCLUDE.sub(lambda match: included(match[1]), (FOLDER / name).read_text(encoding="utf-8"))
 
-    defined = f"#define NETSPEC_TYPE {_C_TYPES.get(dtype, dtype)}\n#define NETSPEC_DTYPE {DTYPES.index(dtype)}\n"
+    defined = (
+        f"#define NETSPEC_TYPE {_C_TYPES.get(dtype, dtype)}\n#define NETSPEC_DTYPE {DTYPES.index(dtype)}\n"
+    )
     return defined + declarations() + included("common.cuh") + included(f"{unit}.cu")
 
 

@@ -133,6 +133,9 @@ class HostDevice(Device):
     def stream(self) -> Any:
         return HostStream()
 
+    def forget(self, stream: Any) -> None:
+        pass
+
     def synchronize(self, stream: Any) -> None:
         pass
 
