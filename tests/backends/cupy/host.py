@@ -15,17 +15,21 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from netspec.backends.base import Context
 from netspec.backends.cupy import source
 from netspec.backends.cupy.arguments import STRUCTS
 from netspec.backends.cupy.backend import CupyBackend
+from netspec.backends.cupy.cudnn import Problem
 from netspec.backends.cupy.device import Device
+from netspec.backends.numpy import NumpyBackend
+from netspec.operations import Convolution, TransposedConvolution
 
 HEADER = Path(__file__).with_name("host.h")
 FENCE = 64
@@ -74,6 +78,8 @@ def library(unit: str, dtype: str) -> ctypes.CDLL:
 
 class HostStream:
     """A stream of a device that does everything at once."""
+
+    ptr = 0
 
     def __enter__(self) -> HostStream:
         return self
@@ -217,6 +223,72 @@ class HostDevice(Device):
             matrix(out[0], m, n, False, *out[1:])[...] = np.matmul(x.astype(wide), y.astype(wide))
 
         return lambda: self._start(run)
+
+
+def at(address: int, shape: Sequence[int], strides: Sequence[int], dtype: str) -> np.ndarray:
+    """The array that lies at an address; strides in elements."""
+    kind = np.dtype(dtype)
+    reach = 1 + sum((size - 1) * step for size, step in zip(shape, strides, strict=True))
+    memory = (ctypes.c_char * (reach * kind.itemsize)).from_address(address)
+    return np.ndarray(tuple(shape), kind, memory, 0, [step * kind.itemsize for step in strides])
+
+
+class HostLibrary:
+    """cuDNN's part, by the NumPy backend: it knows a convolution only by its `Problem` and addresses.
+
+    As choosy as cuDNN was seen to be: nothing follows a transposed convolution, and nothing but a bias follows
+    one without a bias.
+    """
+
+    def __init__(self, device: HostDevice) -> None:
+        self.device, self.asked = device, []
+
+    def plan(self, problem: Problem, measure: Any = None) -> HostPlan | None:
+        self.asked.append(problem)
+        if problem.transposed and (problem.bias or problem.residual or problem.relu):
+            return None
+        if (problem.residual or problem.relu) and not problem.bias:
+            return None
+        return HostPlan(self.device, problem)
+
+
+class HostPlan:
+    """One convolution."""
+
+    workspace_bytes = 64
+
+    def __init__(self, device: HostDevice, problem: Problem) -> None:
+        self.device, self.problem = device, problem
+
+    def run(
+        self, x: int, weight: int, y: int, bias: int | None, residual: int | None, workspace: int, stream: int
+    ) -> None:
+        self.device._start(lambda: self._compute(x, weight, y, bias, residual))
+
+    def _compute(self, x: int, weight: int, y: int, bias: int | None, residual: int | None) -> None:
+        p = self.problem
+        wide = "float64" if p.dtype == "float64" else "float32"
+        op: Any
+        if p.transposed:
+            assert p.pre_padding == p.post_padding
+            op = TransposedConvolution(p.stride, p.pre_padding, p.dilation, p.groups)
+        else:
+            op = Convolution(
+                p.stride, tuple(zip(p.pre_padding, p.post_padding, strict=True)), p.dilation, p.groups
+            )
+        out = at(y, p.y_shape, p.y_strides, p.dtype)
+        inputs = [
+            at(x, p.x_shape, p.x_strides, p.dtype),
+            at(weight, p.weight_shape, p.weight_strides, p.dtype),
+        ]
+        result = np.empty(p.y_shape, wide)
+        NumpyBackend().bind(op, [a.astype(wide) for a in inputs], [result], Context(precision="highest"))()
+        if residual is not None:
+            result += at(residual, p.y_shape, p.y_strides, p.dtype).astype(wide)
+        if bias is not None:
+            vector = at(bias, (p.y_shape[1],), (1,), p.dtype).astype(wide)
+            result += vector.reshape(-1, *(1 for _ in p.y_shape[2:]))
+        out[...] = np.maximum(result, 0) if p.relu else result
 
 
 def host_backend(**options: Any) -> CupyBackend:

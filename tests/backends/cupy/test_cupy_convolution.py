@@ -21,7 +21,8 @@ from netspec.operations import (
     Stage,
     TransposedConvolution,
 )
-from tests.backends.cupy.cupy_kernels import on_device, on_numpy
+from tests.backends.cupy.cupy_kernels import numbers, on_device, on_numpy
+from tests.backends.cupy.host import HostDevice, HostLibrary, host_backend
 
 pytestmark = pytest.mark.compiler
 TOLERANCE = {"float32": 1e-5, "float64": 1e-12, "float16": 4e-3, "complex64": 1e-5}
@@ -87,14 +88,15 @@ def stages_for(
     return stages, extra
 
 
-@pytest.mark.parametrize("form", ["direct", "by_product"])
+@pytest.mark.parametrize("form", ["direct", "by_product", "by_library"])
 @pytest.mark.parametrize("transposed", [False, True])
 @pytest.mark.parametrize("seed", range(40))
 def test_forms_agree_with_numpy(seed: int, transposed: bool, form: str, monkeypatch: Any) -> None:
     op, inputs, shape, rng = drawn(seed, transposed)
     if math.prod(shape) == 0:
         return
-    dtype = rng.choice(["float32", "float32", "float64", "float16", "complex64"])
+    dtypes = ["float32", "float32", "float64", "float16", "complex64"]
+    dtype = rng.choice(dtypes[:-1] if form == "by_library" else dtypes)
     stages, extra = stages_for(rng, len(inputs), shape)
     if dtype == "complex64":
         stages, extra = [], []
@@ -104,6 +106,7 @@ def test_forms_agree_with_numpy(seed: int, transposed: bool, form: str, monkeypa
     given = [x.astype(dtype) for x in (*inputs, *extra)]
     wide = "complex128" if dtype == "complex64" else "float64"
     (expected,) = on_numpy(fused, [x.astype(wide) for x in given], [(shape, wide)])
+    monkeypatch.setattr(HostDevice, "cudnn", property(HostLibrary))
     monkeypatch.setattr(forms, "_bound", lambda task, context: getattr(forms, form)(task, context))
     sides = [rng.random() < 0.5 for _ in given]
     sides[1] = False
@@ -130,8 +133,6 @@ def test_depthwise_takes_one_thread_an_output_and_others_a_product(monkeypatch: 
 
 
 def test_an_output_inside_a_concatenation_is_written_in_place() -> None:
-    from tests.backends.cupy.host import host_backend
-
     backend = host_backend()
     x = np.random.RandomState(0).standard_normal((2, 8, 5, 5)).astype("f")
     weight = np.random.RandomState(1).standard_normal((24, 8, 3, 3)).astype("f")
@@ -143,10 +144,44 @@ def test_an_output_inside_a_concatenation_is_written_in_place() -> None:
         part = whole[:, 8:32]
         context = Context(session=backend.session())
         backend.bind(op, [backend.asarray(x), backend.asarray(weight)], [part], context)()
-        from tests.backends.cupy.cupy_kernels import numbers
-
         found = numbers(backend, whole)
         np.testing.assert_allclose(found[:, 8:32], expected, rtol=1e-4, atol=1e-5)
         assert np.isnan(found[:, :8]).all()
         assert np.isnan(found[:, 32:]).all()
     backend.device.check_fences()
+
+
+@pytest.mark.parametrize("precision", ["high", "highest"])
+def test_the_library_takes_over_sum_and_relu_and_the_rest_follows(precision: str, monkeypatch: Any) -> None:
+    library: list[HostLibrary] = []
+
+    def opened(device: HostDevice) -> HostLibrary:
+        library.append(HostLibrary(device))
+        return library[-1]
+
+    monkeypatch.setattr(HostDevice, "cudnn", property(opened))
+    rng = np.random.RandomState(0)
+    x, weight, other = (
+        rng.standard_normal(s).astype("f") for s in ((2, 24, 5, 5), (24, 24, 3, 3), (2, 24, 5, 5))
+    )
+    relu, add = Stage(Elementwise("relu"), (RUNNING,)), Stage(Elementwise("add", (1,)), (2, RUNNING))
+    op = Convolution((1, 1), ((1, 1), (1, 1)), (1, 1), 1)
+    for stages, fused in (
+        ((add, relu), (True, True)), ((relu,), (False, True)), ((add,), (True, False)),
+        ((relu, add), (False, True)), ((Stage(Elementwise("tanh"), (RUNNING,)), relu), (False, False)),
+    ):  # fmt: skip
+        library.clear()
+        whole = Fused(op, 2, stages)
+        (expected,) = on_numpy(whole, [x, weight, other], [(x.shape, "float32")])
+        (found,) = on_device(
+            whole,
+            [x, weight, other],
+            [(x.shape, "float32")],
+            last=[True, False, True],
+            out_last=True,
+            precision=precision,
+        )
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
+        problem = library[-1].asked[-1]
+        assert (problem.residual, problem.relu) == fused
+        assert problem.tf32 == (precision == "high")
