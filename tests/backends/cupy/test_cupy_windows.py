@@ -279,4 +279,5 @@ def test_an_index_outside_the_plane_is_refused_and_the_next_call_goes_on(wrong: 
             run([0, 4, wrong, 1, 1, 3])
         assert found.value.label == "layer"
         assert run([0, 4, 4, 1, 1, 3]).ravel().tolist() == [1, 0, 0, 0, 3, 0, 5, 0, 6, 0]
+        assert run([1, 1, 1, 0, 0, 0]).ravel().tolist() == [0, 3, 0, 0, 0, 6, 0, 0, 0, 0]
     backend.device.check_fences()
