@@ -73,7 +73,10 @@ Binder = Callable[[Any, Sequence[Array], Sequence[Array], Context], Kernel]
 
 def is_on_device(value: Any) -> bool:
     """Whether an array lies on a CUDA device (CuPy's, or another library's that tells where)."""
-    return hasattr(value, "__cuda_array_interface__")
+    kind = type(value)  # asked first: CuPy's own property asks the driver
+    if not hasattr(kind, "__cuda_array_interface__"):
+        return False
+    return kind.__module__.partition(".")[0] == "cupy" or hasattr(value, "__cuda_array_interface__")
 
 
 def from_device(value: Any) -> Any:
@@ -185,6 +188,10 @@ class Backend:
     def to_numpy(self, array: Array) -> Any:
         """A NumPy copy of `array`, safe to keep."""
         raise NotImplementedError
+
+    def on_host(self, array: Array) -> Any:
+        """`array` as NumPy's, without a copy where it is one."""
+        return array
 
     def available_bytes(self) -> int | None:
         """Memory that can still be allocated, or None where that is unknown."""

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from netspec.backends.base import from_device
 from netspec.diagnostics import WeightsError
 from netspec.graph import Graph
 from netspec.layers.base import State
@@ -162,7 +163,7 @@ def fold(gain: Any, direction: Any) -> Any:
     """
     import numpy as np
 
-    g, v = (_host(part) for part in (gain, direction))
+    g, v = (from_device(part) for part in (gain, direction))
     wide = np.promote_types(v.dtype, np.float64)
     axes = tuple(axis for axis in range(v.ndim) if g.ndim == 0 or g.shape[axis] == 1)
     norm = np.sqrt(np.sum(np.abs(v.astype(wide)) ** 2, axis=axes, keepdims=True))
@@ -199,16 +200,12 @@ def _folds(wanted: Mapping[str, State], names: Names, given: Mapping[str, Any]) 
 # --- arrays -----------------------------------------------------------------------------------------
 
 
-def _host(array: Any) -> Any:
-    return array.get() if hasattr(array, "__cuda_array_interface__") else array
-
-
 def _equal(a: Any, b: Any) -> bool:
     import numpy as np
 
     if a is b:
         return True
-    a, b = _host(a), _host(b)
+    a, b = from_device(a), from_device(b)
     return bool(np.array_equal(a, b, equal_nan=a.dtype.kind in "fc" and b.dtype.kind in "fc"))
 
 

@@ -66,6 +66,7 @@ class Executor:
             outputs = [arrays[v] for v in step.outputs]
             self.kernels.append((backend.bind(step.operation, inputs, outputs, context), step.label))
             set_up.release(step)
+        self.arrays = arrays  # kernels of a device know them by their addresses alone
         context.origins.clear()  # ids mean nothing once the arrays of the set-up are gone
         self.inputs = {name: arrays[v] for name, v in program.inputs.items()}
         self.updates = {key: arrays[v] for key, v in program.updates.items()}

@@ -64,12 +64,12 @@ class BoundLayer:
 
     def arrays(self, name: str | None = None) -> dict[str, Any]:
         """Parameters and buffers by state-dict key, under another name if one is given."""
-        return {
-            (f"{name}.{local}" if local != key else name) if name is not None else key: self._network._arrays[
-                key
-            ]
-            for local, key in self._keys()
-        }
+        net = self._network
+        found = {}
+        for local, key in self._keys():
+            shown = key if name is None else name if local == key else f"{name}.{local}"
+            found[shown] = net._backend.on_host(net._arrays[key])
+        return found
 
     def to_mapping(self) -> dict[str, Any]:
         """The entry as it would be written."""

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from netspec.backends.base import is_on_device
 from netspec.diagnostics import InputError, did_you_mean
 from netspec.graph import Graph
 from netspec.graph.infer import run_dtype
@@ -90,7 +91,7 @@ def _array(name: str, value: Any, spec: InputSpec | None, dtype: str) -> Any:
     assert spec is not None
     if type(value) is np.ndarray and value.dtype == spec.dtype == dtype:  # the common case, first
         return value
-    if not hasattr(value, "__array_interface__") and not hasattr(value, "__cuda_array_interface__"):
+    if not hasattr(value, "__array_interface__") and not is_on_device(value):
         try:
             value = np.asarray(value)
         except ValueError as error:

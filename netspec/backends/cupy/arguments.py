@@ -105,14 +105,14 @@ _TABLES: dict[str, list[_Field]] = {
         ("x", "Array"), ("out", "Array"), ("count", _LONG), ("batch", _INT, 2), ("outputs", _INT, SPACE),
         ("places", _POINTER, SPACE), ("weights", _POINTER, SPACE), ("taps", _INT, SPACE), ("last", _INT),
     ],
-    # rows of x: kept axes say which row, two reduced axes run along it. lanes: threads of a row, which lie `across` rows
-    # or along them; held: their elements fit in registers; parts: a row is cut into so many, `part` elements each, with
-    # partial results; slices: those that one launch does; inner: the size of the second reduced axis; steps from one
-    # element of a thread to its next, and what is added where that axis is passed
+    # rows of x: kept axes say which row, two reduced axes run along it. lanes: threads of a row, lying `across` rows
+    # or along them; held: their elements fit in registers; width: elements of one access; parts: a row is cut into so
+    # many, `part` elements each, with partial results; slices: those that one launch does; inner: the size of the
+    # second reduced axis; steps from one element of a thread to its next, and what is added where that axis is passed
     "Rows": [
         ("x", "Array"), ("out", "Array"), ("second", "Array"), ("partials", _POINTER),
         ("rows", _LONG), ("length", _LONG), ("turns", _LONG), ("slices", _LONG), ("parts", _LONG), ("part", _LONG),
-        ("stage", _INT), ("lanes", _INT), ("across", _INT), ("held", _INT),
+        ("stage", _INT), ("lanes", _INT), ("across", _INT), ("held", _INT), ("width", _INT),
         ("kept_rank", _INT), ("kept", _LONG, RANK), ("x_along", _LONG, 2), ("out_along", _LONG, 2),
         ("inner", _INT), ("inner_step", _INT),
         ("x_step", _LONG), ("out_step", _LONG), ("x_carry", _LONG), ("out_carry", _LONG),

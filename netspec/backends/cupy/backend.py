@@ -22,7 +22,6 @@ from netspec.backends.cupy.registry import KERNELS
 from netspec.backends.cupy.session import CupySession
 from netspec.operations import ArraySpec, Operation
 
-
 FEWEST_CHANNELS = 8
 """A run of this many channels is 16 bytes of float16: what a tensor core's load takes at a time."""
 
@@ -58,7 +57,7 @@ class CupyBackend(Backend):
 
     def asarray(self, array: Any, dtype: str | None = None) -> Array:
         """A NumPy array, copied to the device."""
-        if hasattr(array, "__cuda_array_interface__"):
+        if is_on_device(array):
             return array
         array = np.ascontiguousarray(array, dtype).reshape(np.shape(array))
         target = self.device.empty(array.shape, array.dtype)
@@ -89,6 +88,10 @@ class CupyBackend(Backend):
             name: cupy.asarray(x) if is_on_device(x) and not isinstance(x, cupy.ndarray) else x
             for name, x in arrays.items()
         }
+
+    def on_host(self, array: Array) -> Any:
+        """A NumPy copy."""
+        return self.to_numpy(array)
 
     def available_bytes(self) -> int | None:
         """Free memory of the device, within the limit that was set."""

@@ -116,8 +116,6 @@ def elementwise(
     if isinstance(op, Affine):
         arrays[1:] = [along_axis(x, op.axis, out.ndim) for x in inputs[1:]]
     link = link_of(op, range(len(arrays)))
-    if link.function == "abs" and inputs[0].dtype.kind == "c" and out.dtype.kind != "c":
-        link = replace(link, function="magnitude")
     return bind_chain(Chain(tuple(arrays), (link,)), out, context)
 
 
@@ -246,8 +244,11 @@ def _refusals(chain: Chain, dtype: Any, context: Context) -> int:
 
 
 def _stage(link: Link, operands: Sequence[Array], dtype: Any) -> dict[str, Any]:
-    if link.function in ("equal", "not_equal") and link.operands[0] >= 0:
-        dtype = operands[link.operands[0]].dtype  # comparisons happen in the input's dtype
+    function, first = link.function, operands[link.operands[0]].dtype if link.operands[0] >= 0 else dtype
+    if function in ("equal", "not_equal"):
+        dtype = first  # comparisons happen in the input's dtype
+    elif function == "abs" and first.kind == "c" and dtype.kind != "c":
+        function = "magnitude"
     given, real, imaginary, whole = 0, [0.0] * 3, [0.0] * 3, [0] * 3
     for i, value in enumerate(link.constants):
         if value is None or value == "none":  # no limit; gelu without an approximation
@@ -265,6 +266,6 @@ def _stage(link: Link, operands: Sequence[Array], dtype: Any) -> dict[str, Any]:
             whole[i] = int(bool(value))
     places = [*link.operands, NONE, NONE, NONE][:3]
     return {
-        "function": FUNCTION_CODES[link.function], "operands": places, "given": given,
+        "function": FUNCTION_CODES[function], "operands": places, "given": given,
         "real": real, "imaginary": imaginary, "whole": whole,
     }  # fmt: skip

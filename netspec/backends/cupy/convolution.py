@@ -26,7 +26,7 @@ from netspec.backends.cupy.chains import (
     stage_links,
 )
 from netspec.backends.cupy.cudnn import ALIGNMENT, Problem
-from netspec.backends.cupy.launching import described, launch, prepared, scratch, sequence
+from netspec.backends.cupy.launching import described, held, launch, prepared, scratch, sequence
 from netspec.backends.cupy.layout import broadcast
 from netspec.backends.cupy.registry import ended
 from netspec.operations import RUNNING, Convolution, Elementwise, Stage, TransposedConvolution
@@ -286,6 +286,7 @@ def _product(task: Task, context: Context) -> Kernel:
             )
             for g in range(groups)
         ]  # fmt: skip
+    kernels = [held(kernel, x, weight, target) for kernel in kernels]
     return sequence([*refresh, *kernels, *_ending(task, target, context)])
 
 
@@ -324,6 +325,7 @@ def _transposed_product(task: Task, context: Context) -> Kernel:
         ]  # fmt: skip
         strides = [groups * width * places, width * places, task.taps * places, places, 1]
     gathered = {**described(columns), "strides": strides}
+    kernels = [held(kernel, x, weight) for kernel in kernels]
     return sequence([*refresh, *kernels, _ended_launch(task, context, "gather_columns", {"x": gathered})])
 
 
@@ -482,7 +484,7 @@ def _planned(task: Task, context: Context, residual: Array | None, relu: bool) -
 
     left = task if task.transposed else replace(task, bias=None)
     after = _ending(left, task.out, context)
-    return [*refresh, run, *after]
+    return [*refresh, held(run, task.x, weight, task.out, bias, residual), *after]
 
 
 def _zeros(task: Task, context: Context) -> Array:

@@ -18,14 +18,20 @@ THREADS = 256
 WAVES = 16
 """Blocks for each multiprocessor at most: beyond it a thread takes several elements in turn."""
 
+OWNER = "owner"
+
 LARGE = 1 << 26
 """Bytes beyond which scratch memory grows in steps, not in powers of two."""
 
 
 def described(array: Array, strides: Sequence[int] | None = None) -> dict[str, Any]:
-    """The fields of an `Array` in arguments.py: address, dtype, strides in elements (given in bytes)."""
+    """The fields of an `Array` in arguments.py: address, dtype, strides in elements (given in bytes).
+
+    The array goes along as the owner of the memory, for as long as a launch refers to it.
+    """
     steps = array.strides if strides is None else strides
     return {
+        OWNER: array,
         "data": array.data.ptr,
         "dtype": DTYPES.index(str(array.dtype)),
         "strides": [step // array.itemsize for step in steps],
@@ -35,6 +41,8 @@ def described(array: Array, strides: Sequence[int] | None = None) -> dict[str, A
 def fill(record: Any, **fields: Any) -> None:
     """Set fields of a struct; a mapping fills a struct, lists of them the beginning of an array of structs."""
     for name, value in fields.items():
+        if name == OWNER:
+            continue
         if isinstance(value, dict):
             fill(record[name], **value)
         elif isinstance(value, list | tuple) and value and isinstance(value[0], dict):
@@ -65,7 +73,25 @@ def launch(
     if blocks is None:
         blocks = max(1, min(-(-work // threads), WAVES * device.processors))
     start = device.function(name, dtype)
-    return partial(start, blocks, threads, struct_of, shared)
+    return held(partial(start, blocks, threads, struct_of, shared), *owners(fields))
+
+
+def held(kernel: Kernel, *arrays: Array) -> Kernel:
+    """The kernel as the owner of arrays that it knows by their addresses."""
+    run: Any = partial(kernel)
+    run.arrays = arrays
+    started: Kernel = run
+    return started
+
+
+def owners(fields: Any) -> list[Array]:
+    """The arrays that described fields refer to."""
+    if isinstance(fields, dict):
+        own = [fields[OWNER]] if OWNER in fields else []
+        return own + [array for value in fields.values() for array in owners(value)]
+    if isinstance(fields, list | tuple) and fields and isinstance(fields[0], dict):
+        return [array for value in fields for array in owners(value)]
+    return []
 
 
 def outer_loops(

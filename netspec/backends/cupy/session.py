@@ -161,17 +161,20 @@ class CupySession(Session):
         return {name: self._staged(array).copy() for name, array in outputs.items()}
 
     def _raise_refused(self) -> None:
-        for number, flags in enumerate(self._flags):
-            found = self._staged(flags).copy()
-            touched = np.flatnonzero(found[:, 0] != UNTOUCHED[0])
-            if touched.size:
-                self._reset(flags)
-                self.device.synchronize(self.stream)
-                check = self._checks[number * CHECKS + int(touched[0])]
-                low, high = map(int, found[touched[0]])
-                error = KernelError(check.message(low, high))
-                error.label = check.label
-                raise error
+        if not self._flags:
+            return
+        found = np.concatenate([self._staged(flags) for flags in self._flags])
+        touched = np.flatnonzero(found[:, 0] != UNTOUCHED[0])
+        if not touched.size:
+            return
+        for flags in self._flags:
+            self._reset(flags)
+        self.device.synchronize(self.stream)
+        check = self._checks[int(touched[0])]
+        low, high = map(int, found[touched[0]])
+        error = KernelError(check.message(low, high))
+        error.label = check.label
+        raise error
 
     def timed(
         self, kernels: Sequence[tuple[Kernel, str]], inputs: Sequence[tuple[Array, Any]]
@@ -184,7 +187,7 @@ class CupySession(Session):
             return [self.device.elapsed(kernel) for kernel, _ in kernels]
 
     def store(self, target: Array, source: Array) -> None:
-        """Copy an array of the device to a contiguous one; done when this returns, so that other streams may read it."""
+        """Copy an array of the device to a contiguous one; done when this returns: other streams may read it then."""
         with self._current():
             self._copy(target, source)
             self.device.synchronize(self.stream)

@@ -15,6 +15,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -88,6 +89,10 @@ class HostStream:
         pass
 
 
+class Owner:
+    """Whoever holds this holds a piece of memory."""
+
+
 class HostDevice(Device):
     """This machine as a device."""
 
@@ -113,13 +118,20 @@ class HostDevice(Device):
             raise MemoryError(f"{size} bytes")
         self.used += size
         buffer = np.full(size + 2 * FENCE, 0xFF, np.uint8)
-        self.fences.append((buffer[:FENCE], buffer[FENCE + size :]))
-        memory = self.cupy.cuda.UnownedMemory(buffer.ctypes.data + FENCE, max(size, 1), buffer, 0)
+        self.fences += [buffer[:FENCE], buffer[FENCE + size :]]
+        owner = Owner()
+        weakref.finalize(owner, self._given_back, buffer).atexit = False
+        memory = self.cupy.cuda.UnownedMemory(buffer.ctypes.data + FENCE, max(size, 1), owner, 0)
         return self.cupy.cuda.MemoryPointer(memory, 0)
 
+    def _given_back(self, buffer: np.ndarray) -> None:
+        """Memory that nobody owns any more is NaN, and stays so: a kernel that still knows its address shows."""
+        buffer[:] = 0xFF
+        self.fences.append(buffer)
+
     def check_fences(self) -> None:
-        """No kernel has written outside its arrays."""
-        assert all((part == 0xFF).all() for fence in self.fences for part in fence)
+        """No kernel has written outside its arrays, or into memory that was given back."""
+        assert all((part == 0xFF).all() for part in self.fences)
 
     def pinned(self, size: int) -> Any:
         assert self.recording is None, "allocated while a graph was being captured"

@@ -274,7 +274,7 @@ def test_of_several_checks_the_first_one_speaks() -> None:
     x = backend.device.empty((4,), "float32")
     context = Context(session=session)
     kernels = []
-    for number in range(10):
+    for number in range(70):  # more than share a piece of memory
         context.label = f"layer{number}"
         op = Require(0.0, 1.0 + number % 3, f"message {number}")
         kernels.append((backend.bind(op, [x], [], context), context.label))

@@ -183,7 +183,7 @@ def test_weights_are_read_assigned_and_replaced(device: HostDevice) -> None:
     before = net(images(2))
     layer.weight = weight * 2
     assert not np.array_equal(net(images(2)), before)
-    layer.weight = CupyBackend(device).asarray(weight)
+    layer.weight = weight
     np.testing.assert_array_equal(net(images(2)), before)
     cpu = netspec.load(LENET, weights=net.state_dict())
     np.testing.assert_allclose(cpu(images(2)), before, rtol=1e-4, atol=1e-6)
@@ -299,7 +299,7 @@ def test_the_networks_of_configs(name: str, precision: str, device: HostDevice) 
     rng = np.random.RandomState(0)
     for key, spec in net.spec.inputs.items():
         sizes = [
-            {"N": 2, "H": 32, "W": 32, "T": 4000}.get(d, 2) if isinstance(d, str) else d for d in spec.shape
+            {"N": 2, "H": 32, "W": 32, "L": 16000}.get(d, 2) if isinstance(d, str) else d for d in spec.shape
         ]
         values = rng.random_sample(sizes) if spec.dtype == "float32" else rng.randint(0, 2, sizes)
         inputs[key] = values.astype(spec.dtype)
@@ -324,6 +324,9 @@ def test_half_types(name: str, dtype: str, tolerance: float, device: HostDevice)
     expected = cpu.run({next(iter(net.spec.inputs)): x})
     for _ in range(2):
         for key, array in net.run({next(iter(net.spec.inputs)): x}).items():
+            if array.dtype == np.int64:  # classes
+                assert (array == expected[key]).mean() > 0.99
+                continue
             assert array.dtype == ("float16" if dtype == "float16" else "float32")
             scale = max(1e-3, float(np.abs(expected[key]).max()))
             np.testing.assert_allclose(array / scale, expected[key] / scale, rtol=0, atol=tolerance)

@@ -266,10 +266,18 @@ template <> struct Lowest<bool> {
     static __device__ inline bool value() { return false; }
 };
 template <> struct Lowest<float> {
-    static __device__ inline float value() { return -1.0f / 0.0f; }
+    static __device__ inline float value() {  // as bits: the division would be one at run time
+        union { unsigned u; float f; } r;
+        r.u = 0xff800000u;
+        return r.f;
+    }
 };
 template <> struct Lowest<double> {
-    static __device__ inline double value() { return -1.0 / 0.0; }
+    static __device__ inline double value() {
+        union { unsigned long long u; double f; } r;
+        r.u = 0xfff0000000000000ull;
+        return r.f;
+    }
 };
 
 // What a kernel refuses is told to the host by the lowest and the highest value that it met (see session.py).

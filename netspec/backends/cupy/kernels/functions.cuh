@@ -177,13 +177,11 @@ template <int U, class C> __device__ inline void apply_inexact(const Stage& stag
         case F_sigmoid: EACH(one / (one + exp_(-x)))
         case F_silu: EACH(x / (one + exp_(-x)))
         case F_tanhshrink: EACH(x - tanh_(x))
-        case F_softsign:
         case F_abs:
-            if constexpr (is_real) {
-                if (stage.function == F_abs) EACH(fabs_(x))
-                EACH(x / (fabs_(x) + 1))
-            } else
-                break;
+            if constexpr (is_real) EACH(fabs_(x)) else break;  // of a complex operand: F_magnitude
+        case F_softsign:
+            if constexpr (is_real) EACH(x / (fabs_(x) + 1))
+            else EACH(x / convert<C>(hypot_(x.re, x.im) + 1))
         default:
             if constexpr (is_real) apply_real<U, C>(stage, xs, ys, zs);
     }
@@ -251,7 +249,7 @@ template <int U, class C> __device__ inline void apply(const Stage& stage, C* xs
             if constexpr (!is_complex) EACH((x < 0 ? -x : x) <= a ? C(0) : x) else break;
         case F_absolute_error:
             if constexpr (is_complex || is_bool) break;
-            else EACH(x - y < C(0) ? y - x : x - y)
+            else EACH((C)(x - y) < C(0) ? y - x : x - y)  // unsigned differences wrap round, as torch's do
         default:
             if constexpr (!is_bool) {
                 switch (stage.function) {
