@@ -106,7 +106,7 @@ class HostDevice(Device):
         self.cupy, self.index, self.memory_limit = cupy, 0, memory_limit
         self.recording: list[Callable[[], None]] | None = None
         self.graphs = self.replays = self.copied = 0
-        self.used = 0
+        self.used = self.allocations = 0
         self.fences: list[Any] = []
 
     def current(self) -> Any:
@@ -117,6 +117,7 @@ class HostDevice(Device):
         if self.memory_limit is not None and self.used + size > self.memory_limit:
             raise MemoryError(f"{size} bytes")
         self.used += size
+        self.allocations += 1
         buffer = np.full(size + 2 * FENCE, 0xFF, np.uint8)
         self.fences += [buffer[:FENCE], buffer[FENCE + size :]]
         owner = Owner()
