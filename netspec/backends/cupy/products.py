@@ -19,7 +19,16 @@ import numpy as np
 from netspec.backends.base import Array, Context, Kernel
 from netspec.backends.cupy.arguments import LABELS, TERMS
 from netspec.backends.cupy.chains import Chain, Link, along_axis, bind_chain, copy, stage_links
-from netspec.backends.cupy.launching import THREADS, WAVES, described, launch, outer_loops, scratch, sequence
+from netspec.backends.cupy.launching import (
+    THREADS,
+    WAVES,
+    described,
+    held,
+    launch,
+    outer_loops,
+    scratch,
+    sequence,
+)
 from netspec.backends.cupy.layout import joined
 from netspec.backends.cupy.registry import ended, kernel
 from netspec.backends.cupy.rows import ENOUGH, reduced
@@ -42,6 +51,9 @@ FEW_TERMS = 8
 
 MOST_ROUNDS = 256
 """Calls of the library that one product is worth at most."""
+
+LARGEST = np.iinfo(np.int32).max
+"""Sizes and leading dimensions are ints in the library."""
 
 Letter = Any
 """A name of an axis: a character or a number."""
@@ -149,8 +161,9 @@ class Maker:
             return out
         if len(terms) == 1:
             return self._single(terms[0], out)
-        if 0 in (self.sizes[letter] for letter in self.letters(*terms)):
-            return self._own(terms, out)
+        for term in terms:
+            if any(self.sizes[letter] == 0 for letter in term.steps):
+                return self._own((term,), out)  # a sum of nothing is 0
         if self.work(*terms) > AWKWARD:
             terms = [self._summed_alone(i, terms, out) for i in range(len(terms))]
         if len(terms) == 2 and str(out.array.dtype) in LIBRARY_TYPES:
@@ -208,7 +221,8 @@ class Maker:
                 term.array.data.ptr + offset * out.array.itemsize
                 for term, offset in zip((left, right, result), at, strict=True)
             )
-            self.kernels.append(self._call(plan, str(out.array.dtype), x, y, z))
+            kernel = self._call(plan, str(out.array.dtype), x, y, z)
+            self.kernels.append(held(kernel, left.array, right.array, result.array))
         if result is out or not exact:
             return result
         letters = list(out.steps)
@@ -348,7 +362,9 @@ def _contiguous(letters: Sequence[Letter], sizes: Mapping[Letter, int]) -> dict[
 
 
 def _leading(rows: int, columns: int, row_step: int, column_step: int) -> tuple[bool, int] | None:
-    """Whether a matrix lies turned, and its leading dimension; None where none describes it."""
+    """Whether a matrix lies turned, and its leading dimension; None where none describes it that fits an int."""
+    if max(rows, columns, row_step, column_step) > LARGEST:
+        return None
     if (columns == 1 or column_step == 1) and (rows == 1 or row_step >= columns):
         return False, row_step if rows > 1 else columns
     if (rows == 1 or row_step == 1) and (columns == 1 or column_step >= rows):

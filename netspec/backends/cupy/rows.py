@@ -38,6 +38,12 @@ MOST_PARTS = 512
 PARTIAL = 24
 """Most bytes of a partial result (`Spread` of doubles): of a thread in shared memory, of a part in scratch memory."""
 
+WIDE = ("rows_sum", "rows_max", "rows_softmax", "rows_moments", "rows_normalize")
+"""Kernels that have a form for rows which are single runs of aligned memory."""
+
+WIDE_BYTES = 16
+"""Most that a thread reads at once."""
+
 INNER = np.iinfo(np.int32).max
 """The size of the second reduced axis where there is only one: the kernel never comes to its end."""
 
@@ -75,8 +81,12 @@ class Rows:
 
 @dataclass(frozen=True)
 class Shares:
-    """How threads share the rows: `lanes` of a row, which is cut into `parts` of `part` elements."""
+    """How threads share the rows: `lanes` of a row, which is cut into `parts` of `part` elements.
 
+    width: elements of one access, more than 1 in kernels named wide.
+    """
+
+    width: int
     lanes: int
     across: bool
     parts: int
@@ -118,7 +128,21 @@ def _power(number: int) -> int:
     return 1 << max(0, number - 1).bit_length()
 
 
-def shares_of(rows: Rows, processors: int) -> Shares:
+def width_of(rows: Rows, whole: bool) -> int:
+    """Elements that can be read (and written, if the output is whole) at once, or 1."""
+    x = rows.x
+    width = min(WIDE_BYTES // x.itemsize, BATCH)
+    arrays = (x, *rows.outs) if whole else (x,)
+    aligned = all(
+        array.data.ptr % (width * array.itemsize) == 0
+        and along == (array.itemsize,)
+        and all(step % (width * array.itemsize) == 0 for step in kept)
+        for array, along, kept in zip(arrays, rows.reduced_steps, rows.kept_steps, strict=False)
+    )
+    return width if aligned and rows.length % width == 0 else 1
+
+
+def shares_of(rows: Rows, processors: int, width: int = 1) -> Shares:
     """Neighbouring threads read neighbouring elements, a thread reads at least a batch where rows allow it, and
     there are threads enough for the device where there are elements enough."""
     count, length, enough = rows.count, rows.length, ENOUGH * processors
@@ -127,22 +151,23 @@ def shares_of(rows: Rows, processors: int) -> Shares:
     if across:
         lanes, most, least = 1, THREADS // min(SIDE, _power(rows.kept[-1])), BATCH // 2
     else:
-        lanes, most, least = min(THREADS, _power(-(-length // BATCH))), THREADS, 1
+        lanes, most, least = min(THREADS, _power(-(-length // BATCH))), THREADS, width
     while lanes < most and count * lanes < enough and lanes * least < length:
         lanes *= 2
     if count * lanes >= enough or length < lanes * LONG:
-        return Shares(lanes, across, 1, length)
+        return Shares(width, lanes, across, 1, length)
     wanted = min(-(-enough // (count * lanes)), -(-length // (lanes * PART)), MOST_PARTS)
     part = SIDE * (-(-length // (SIDE * wanted)))
     parts = -(-length // part)
-    return Shares(lanes, across, parts, part if parts > 1 else length)
+    return Shares(width, lanes, across, parts, part if parts > 1 else length)
 
 
 def bind_rows(name: str, rows: Rows, context: Context, whole: bool = False, **fields: Any) -> list[Kernel]:
     """The launches that reduce each row. whole: the first output has all elements, else one a row."""
     if rows.count == 0 or (whole and rows.length == 0):
         return []
-    shares = shares_of(rows, context.session.device.processors)
+    width = width_of(rows, whole) if name in WIDE else 1
+    shares = shares_of(rows, context.session.device.processors, width)
     parts = shares.parts
     if parts == 1:
         return [_launch(name, rows, shares, context, stage=0, slices=1, whole=whole, **fields)]
@@ -173,12 +198,12 @@ def _launch(
     turns = -(-rows.count // (THREADS // lanes)) * slices
     held = shares.part <= lanes * (BATCH if x.dtype.itemsize <= 8 else BATCH // 2)
     return launch(
-        context, name, x.dtype, "Rows", 0,
+        context, f"{name}_wide" if shares.width > 1 else name, x.dtype, "Rows", 0,
         blocks=min(turns, WAVES * context.session.device.processors), threads=THREADS,
         shared=THREADS * PARTIAL if lanes > 1 else 0, **arrays, **_steps(rows, lanes, whole), **fields,
         rows=rows.count, length=rows.length, turns=turns, slices=slices, parts=shares.parts, part=shares.part,
         stage=stage, lanes=lanes, across=int(shares.across), held=int(held and (whole or stage != 2)),
-        kept_rank=len(rows.kept), kept=rows.kept,
+        width=shares.width, kept_rank=len(rows.kept), kept=rows.kept,
     )  # fmt: skip
 
 
@@ -210,6 +235,7 @@ def reduced(
     **fields: Any,
 ) -> Kernel:
     """The kernel of kernels/rows.cu that reduces x over `axes` into `outs`."""
+    assert x.dtype.kind != "c" or name in ("rows_sum", "rows_prod"), "complex numbers have no order"
     rows = rows_of(x, outs, axes, ordered)
     if rows.fits:
         return sequence(bind_rows(name, rows, context, whole, **fields))

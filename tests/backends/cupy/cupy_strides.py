@@ -23,7 +23,7 @@ WHOLE = ("bool", "uint8", "int8", "int16", "int32", "int64")
 
 def placed(backend: CupyBackend, array: np.ndarray, layout: str) -> Any:
     """A device array with these numbers in one of LAYOUTS; "broadcast": all like the first along axis 0."""
-    if layout == "turned":
+    if layout == "turned" and array.ndim:
         return backend.asarray(np.ascontiguousarray(array.T)).transpose()
     if layout == "sparse":
         large = np.full([2 * size + 1 for size in array.shape], 99).astype(array.dtype)
@@ -48,7 +48,8 @@ def run(
     layouts = [layout] * len(inputs) if isinstance(layout, str) else layout
     arrays = [placed(backend, x, how) for x, how in zip(inputs, layouts, strict=True)]
     results = [placed(backend, np.full(shape, 7).astype(dtype), out_layout) for shape, dtype in outputs]
-    kernel = backend.bind(op, arrays, results, Context(session=backend.session()))
+    context = Context(session=backend.session())  # which holds the kernels' scratch memory
+    kernel = backend.bind(op, arrays, results, context)
     kernel()
     once = [numbers(backend, y) for y in results]
     backend.device.capture(backend.device.stream(), kernel)()

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from netspec.backends.base import Context
 from netspec.backends.cupy.rows import MOST_PARTS, Rows, reduced, rows_of, shares_of
 from netspec.operations import ArgMax, Moments, Normalize, Operation, Reduce, Softmax
 from tests.backends.cupy.cupy_kernels import on_numpy
@@ -127,7 +128,7 @@ def test_long_sums_are_exact_along_any_axis() -> None:
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("shape", [(3, 21, 10, 13), (2, 2, 30, 70), (2, 300, 9, 11), (1, 64, 1, 3000)])
+@pytest.mark.parametrize("shape", [(3, 21, 10, 13), (2, 2, 30, 40), (2, 90, 5, 7), (1, 16, 1, 900)])
 def test_axes_anywhere(shape: tuple[int, ...], layout: str) -> None:
     x = values(1, shape, "float32")
     x[0, 1, 0, 0] = np.nan
@@ -253,6 +254,42 @@ def test_more_reduced_axes_than_the_kernel_has(keep: bool) -> None:
     assert run(ArgMax(None), [x], ((), "int64"), layout="sparse") == x.argmax()
 
 
+@pytest.mark.parametrize("dtype", [*INEXACT, *WHOLE])
+@pytest.mark.parametrize("shape", [(5, 64), (2, 3, 1040), (2, 40_000)])
+def test_aligned_rows_are_read_many_bytes_at_a_time(shape: tuple[int, ...], dtype: str) -> None:
+    x = values(1, (*shape[:-1], shape[-1] + 64), dtype)
+    axes = (len(shape) - 1,)
+    operations: list[tuple[Operation, str, tuple[int, ...]]] = [(Reduce("sum", axes), "rows_sum", shape[:-1])]
+    if x.dtype.kind != "c":
+        operations.append((Reduce("max", axes), "rows_max", shape[:-1]))
+    if dtype in REAL:
+        operations += [
+            (Softmax(-1), "rows_softmax", shape),
+            (Softmax(-1, log=True), "rows_softmax", shape),
+            (Normalize(axes, 0.1), "rows_normalize", shape),
+            (Normalize(axes, 0.1, center=False), "rows_normalize", shape),
+        ]
+    backend = host_backend()
+    context = Context(session=backend.session())
+    whole = backend.asarray(x)
+    for start, cut in ((0, True), (64, True), (1, False), (63, False)):
+        part = slice(start, start + shape[-1])
+        for op, name, out_shape in operations:
+            (expected,) = on_numpy(op, [x[..., part]], [(out_shape, dtype)])
+            out = backend.asarray(np.zeros(out_shape, dtype))
+            before = LAUNCHED.get((f"{name}_wide", dtype), 0)
+            backend.bind(op, [whole[..., part]], [out], context)()
+            found = backend.to_numpy(out)
+            if dtype in WHOLE:
+                np.testing.assert_array_equal(found, expected)
+            else:
+                rounding = tolerance(dtype)
+                np.testing.assert_allclose(found, expected, rtol=rounding, atol=100 * rounding)
+            used = LAUNCHED.get((f"{name}_wide", dtype), 0) > before
+            assert used == (cut and dtype != "complex128")
+    backend.device.check_fences()
+
+
 def made(shape: tuple[int, ...], axes: tuple[int, ...], layout: str = "plain") -> Rows:
     backend = host_backend()
     x = placed(backend, np.zeros(shape, np.float32), layout)
@@ -304,15 +341,14 @@ def test_parts_cover_each_row_once(count: int, length: int, across: bool, proces
 
 
 def test_few_long_rows_take_two_launches() -> None:
-    before = LAUNCHED.get(("rows_sum", "float32"), 0)
-    run(Reduce("sum", (0,)), [np.ones(70_000, np.float32)], ((), "float32"))
-    assert LAUNCHED["rows_sum", "float32"] == before + 4  # the test's two runs
+    for name, length in (("rows_sum", 70_001), ("rows_sum_wide", 70_000)):
+        before = LAUNCHED.get((name, "float32"), 0)
+        run(Reduce("sum", (0,)), [np.ones(length, np.float32)], ((), "float32"))
+        assert LAUNCHED[name, "float32"] == before + 4  # the test's two runs
 
 
 def test_no_launch_for_nothing() -> None:
     backend = host_backend()
-    from netspec.backends.base import Context
-
     x, out = (backend.device.empty(shape, "float32") for shape in ((0, 3), (0,)))
     before = dict(LAUNCHED)
     reduced("rows_sum", x, [out], (1,), Context(session=backend.session()), divisor=1)()

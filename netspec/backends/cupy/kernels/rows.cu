@@ -3,11 +3,14 @@
 //
 // `lanes` threads share a row. A row that is long where there are few is cut into `parts`, each with a partial result
 // in memory; a second launch joins these. `stage` is 0 where one launch does it all, else 1 and 2.
+//
+// Where rows are single runs of aligned memory, kernels named `wide` read and write 16 bytes at a time.
 
 #include "functions.cuh"
 #include "lanes.cuh"
 
 constexpr int BATCH = sizeof(C) > 8 ? 4 : 8;  // elements that a thread reads at a time, and keeps where it has no more
+constexpr int WIDTH = 16 / sizeof(T) < BATCH ? 16 / sizeof(T) : BATCH;  // elements of one wide access
 constexpr int CHAIN = 32;  // so many batches are added one after the other; long sums are sums of such sums
 
 template <class V> struct Largest {
@@ -75,7 +78,7 @@ struct Own {
         const Seat seat(a.lanes, a.across);
         part = split(turn, a.slices);
         row = turn * seat.rows + seat.row;
-        first = part * a.part, from = first + seat.lane;
+        first = part * a.part, from = first + seat.lane * a.width;
         to = first + a.part < a.length ? first + a.part : a.length;
         stores = seat.lane == 0 && row < a.rows;
         if (row >= a.rows) row = 0, first = from = to = 0;  // a block's last rows may not exist
@@ -101,7 +104,25 @@ struct Walk {  // where a thread's elements lie in an array: along one reduced a
     }
 };
 
-template <class V> struct Elements {  // of a thread, for several passes
+struct alignas(sizeof(T) * WIDTH) Words {  // what one access moves
+    unsigned word[sizeof(T) * WIDTH / 4];
+};
+union Pack {
+    Words words;
+    T element[WIDTH];
+    __device__ inline Pack() : words{} {}
+};
+__device__ inline void store_words(void* at, const Words& words) {  // four, as real types have
+    const unsigned* w = words.word;
+#ifdef __CUDA_ARCH__  // said outright: the compiler makes one instruction of each word
+    asm volatile("st.global.v4.b32 [%0], {%1, %2, %3, %4};" ::"l"(at), "r"(w[0]), "r"(w[1]), "r"(w[2]), "r"(w[3])
+                 : "memory");
+#else
+    for (int i = 0; i < 4; i++) ((unsigned*)at)[i] = w[i];
+#endif
+}
+
+template <class V, bool wide> struct Elements {  // of a thread, for several passes: a batch at a time
     const Rows& a;
     const Own& own;
     V x[BATCH];
@@ -111,12 +132,25 @@ template <class V> struct Elements {  // of a thread, for several passes
         read(walk, own.from);
     }
     __device__ inline Walk of_x() const { return Walk(a, own.from, own.x, a.x_along, a.x_step, a.x_carry); }
-    __device__ inline bool has(int64 start, int u) const { return start + u * (int64)a.lanes < own.to; }
+    __device__ inline int64 at(int64 start, int u) const {  // the number of an element in its row
+        return wide ? start + (u / WIDTH) * WIDTH * (int64)a.lanes + u % WIDTH : start + u * (int64)a.lanes;
+    }
+    __device__ inline bool has(int64 start, int u) const { return at(start, wide ? u / WIDTH * WIDTH : u) < own.to; }
     __device__ inline void read(Walk& walk, int64 start) {
+        if constexpr (wide) {
 #pragma unroll
-        for (int u = 0; u < BATCH; u++) {
-            x[u] = has(start, u) ? loaded(a.x, walk.place) : convert<V>(0.0f);
-            walk.next(a);
+            for (int u = 0; u < BATCH; u += WIDTH) {
+                Pack pack;
+                if (has(start, u)) pack.words = *(const Words*)(elements<T>(a.x) + own.x + at(start, u));
+#pragma unroll
+                for (int v = 0; v < WIDTH; v++) x[u + v] = convert<V>(pack.element[v]);
+            }
+        } else {
+#pragma unroll
+            for (int u = 0; u < BATCH; u++) {
+                x[u] = has(start, u) ? loaded(a.x, walk.place) : convert<V>(0.0f);
+                walk.next(a);
+            }
         }
     }
     // What f(element, its number) gives for all of them, joined.
@@ -128,8 +162,7 @@ template <class V> struct Elements {  // of a thread, for several passes
             if (!a.held) read(walk, start);
             typename Join::Value each[BATCH];
 #pragma unroll
-            for (int u = 0; u < BATCH; u++)
-                each[u] = has(start, u) ? f(x[u], start + u * (int64)a.lanes) : Join::none();
+            for (int u = 0; u < BATCH; u++) each[u] = has(start, u) ? f(x[u], at(start, u)) : Join::none();
 #pragma unroll
             for (int half = BATCH / 2; half > 0; half /= 2)
 #pragma unroll
@@ -143,10 +176,20 @@ template <class V> struct Elements {  // of a thread, for several passes
         Walk walk = of_x(), out(a, own.from, own.out, a.out_along, a.out_step, a.out_carry);
         for (int64 start = own.from; start < own.to; start += BATCH * (int64)a.lanes) {
             if (!a.held) read(walk, start);
+            if constexpr (wide) {
 #pragma unroll
-            for (int u = 0; u < BATCH; u++) {
-                if (has(start, u)) store(a.out, out.place, f(x[u]));
-                out.next(a);
+                for (int u = 0; u < BATCH; u += WIDTH) {
+                    Pack pack;
+#pragma unroll
+                    for (int v = 0; v < WIDTH; v++) pack.element[v] = convert<T>(f(x[u + v]));
+                    if (has(start, u)) store_words((T*)a.out.data + own.out + at(start, u), pack.words);
+                }
+            } else {
+#pragma unroll
+                for (int u = 0; u < BATCH; u++) {
+                    if (has(start, u)) store(a.out, out.place, f(x[u]));
+                    out.next(a);
+                }
             }
         }
     }
@@ -169,18 +212,18 @@ template <class Value> __device__ inline void leave(const Rows& a, const Own& ow
 // --- one value a row ----------------------------------------------------------------------------------------------
 
 // f: what an element counts as; g: what is stored of the joined value, and where.
-template <class Join, class F, class G> __device__ inline void reduce(const Rows& a, F f, G g) {
+template <class Join, bool wide, class F, class G> __device__ inline void reduce(const Rows& a, F f, G g) {
     EACH_TURN(turn) {
         const Own own(a, turn);
         typename Join::Value value;
         if (a.stage == 2) value = from_parts<Join>(a, own);
-        else value = whole<Join>(a, Elements<C>(a, own).template joined<Join>(f));
+        else value = whole<Join>(a, Elements<C, wide>(a, own).template joined<Join>(f));
         if (a.stage == 1) leave(a, own, value);
         else if (own.stores) g(own, value);
     }
 }
-template <class Join> __device__ inline void reduce_values(const Rows& a) {
-    reduce<Join>(
+template <class Join, bool wide> __device__ inline void reduce_values(const Rows& a) {
+    reduce<Join, wide>(
         a, [](C x, int64) { return convert<S>(x); },
         [&](const Own& own, S value) { store(a.out, own.out, convert<C>(value)); });
 }
@@ -193,37 +236,47 @@ template <class R> __device__ inline Complex<R> divided(Complex<R> x, double div
     return {x.re / (R)divisor, x.im / (R)divisor};
 }
 
-NETSPEC_BLOCK_KERNEL(rows_sum, Rows) {  // and means, with their divisor
-    reduce<Sum<S>>(
+template <bool wide> __device__ inline void reduce_sums(const Rows& a) {  // and means, with their divisor
+    reduce<Sum<S>, wide>(
         a, [](C x, int64) { return convert<S>(x); },
         [&](const Own& own, S value) { store(a.out, own.out, convert<C>(divided(value, a.divisor))); });
 }
 
+NETSPEC_BLOCK_KERNEL(rows_sum, Rows) {
+    reduce_sums<false>(a);
+}
+NETSPEC_BLOCK_KERNEL(rows_sum_wide, Rows) {
+    reduce_sums<true>(a);
+}
+
 NETSPEC_BLOCK_KERNEL(rows_prod, Rows) {
-    reduce_values<Product<S>>(a);
+    reduce_values<Product<S>, false>(a);
 }
 
 NETSPEC_BLOCK_KERNEL(rows_max, Rows) {
-    if constexpr (!is_complex) reduce_values<Largest<S>>(a);
+    if constexpr (!is_complex) reduce_values<Largest<S>, false>(a);
+}
+NETSPEC_BLOCK_KERNEL(rows_max_wide, Rows) {
+    if constexpr (!is_complex) reduce_values<Largest<S>, true>(a);
 }
 
 NETSPEC_BLOCK_KERNEL(rows_min, Rows) {
-    if constexpr (!is_complex) reduce_values<Smallest<S>>(a);
+    if constexpr (!is_complex) reduce_values<Smallest<S>, false>(a);
 }
 
 NETSPEC_BLOCK_KERNEL(rows_argmax, Rows) {
     if constexpr (!is_complex)
-        reduce<First<S>>(
+        reduce<First<S>, false>(
             a, [](C x, int64 at) { return Found<S>{convert<S>(x), at}; },
             [&](const Own& own, Found<S> found) { ((int64*)a.out.data)[own.out] = found.at; });
 }
 
 // --- one value an element -----------------------------------------------------------------------------------------
 
-template <class V> __device__ inline void softmax(const Rows& a) {
+template <class V, bool wide> __device__ inline void softmax(const Rows& a) {
     EACH_TURN(turn) {
         const Own own(a, turn);
-        Elements<V> row(a, own);
+        Elements<V, wide> row(a, own);
         Powers<V> all;
         if (a.stage == 2) {
             all = from_parts<Softened<V>>(a, own);
@@ -235,18 +288,16 @@ template <class V> __device__ inline void softmax(const Rows& a) {
         if (a.stage == 1) {
             if (all.most == Lowest<V>::value()) all.sum = 0;  // other parts may hold more than -inf
             leave(a, own, all);
-        } else if (a.log) {
-            const V most = all.most, log_sum = log_(all.sum);
-            row.write([=](V x) { return x - most - log_sum; });
         } else {
-            const V most = all.most, scale = 1 / all.sum;
-            row.write([=](V x) { return exp_(x - most) * scale; });
+            const V most = all.most, scale = a.log ? log_(all.sum) : 1 / all.sum;
+            row.write([&](V x) { return a.log ? x - most - scale : exp_(x - most) * scale; });
         }
     }
 }
 
 // In two passes: the mean, then the squared distances from it. Without a centre these are the squares themselves.
-template <class V> __device__ inline Spread<V> spread(const Rows& a, const Own& own, Elements<V>& row) {
+template <class V, bool wide>
+__device__ inline Spread<V> spread(const Rows& a, const Own& own, Elements<V, wide>& row) {
     if (a.stage == 2) return from_parts<Spreads<V>>(a, own);
     const V count = (V)(own.to - own.first);
     V sum = 0, mean = 0;
@@ -263,10 +314,10 @@ template <class V> __device__ inline void store_real(const Array& array, int64 a
     else ((float*)array.data)[at] = (float)value;  // moments of float16 are float32
 }
 
-template <class V> __device__ inline void moments(const Rows& a) {
+template <class V, bool wide> __device__ inline void moments(const Rows& a) {
     EACH_TURN(turn) {
         const Own own(a, turn);
-        Elements<V> row(a, own);
+        Elements<V, wide> row(a, own);
         const Spread<V> all = spread(a, own, row);
         if (a.stage == 1) {
             leave(a, own, all);
@@ -277,10 +328,10 @@ template <class V> __device__ inline void moments(const Rows& a) {
     }
 }
 
-template <class V> __device__ inline void normalize(const Rows& a) {
+template <class V, bool wide> __device__ inline void normalize(const Rows& a) {
     EACH_TURN(turn) {
         const Own own(a, turn);
-        Elements<V> row(a, own);
+        Elements<V, wide> row(a, own);
         const Spread<V> all = spread(a, own, row);
         if (a.stage == 1) {
             leave(a, own, all);
@@ -292,13 +343,22 @@ template <class V> __device__ inline void normalize(const Rows& a) {
 }
 
 NETSPEC_BLOCK_KERNEL(rows_softmax, Rows) {
-    if constexpr (is_real) softmax<C>(a);
+    if constexpr (is_real) softmax<C, false>(a);
+}
+NETSPEC_BLOCK_KERNEL(rows_softmax_wide, Rows) {
+    if constexpr (is_real) softmax<C, true>(a);
 }
 
 NETSPEC_BLOCK_KERNEL(rows_moments, Rows) {
-    if constexpr (is_real) moments<C>(a);
+    if constexpr (is_real) moments<C, false>(a);
+}
+NETSPEC_BLOCK_KERNEL(rows_moments_wide, Rows) {
+    if constexpr (is_real) moments<C, true>(a);
 }
 
 NETSPEC_BLOCK_KERNEL(rows_normalize, Rows) {
-    if constexpr (is_real) normalize<C>(a);
+    if constexpr (is_real) normalize<C, false>(a);
+}
+NETSPEC_BLOCK_KERNEL(rows_normalize_wide, Rows) {
+    if constexpr (is_real) normalize<C, true>(a);
 }
