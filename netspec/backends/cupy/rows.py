@@ -12,7 +12,7 @@ import numpy as np
 from netspec.backends.base import Array, Context, Kernel
 from netspec.backends.cupy.arguments import RANK
 from netspec.backends.cupy.chains import copy
-from netspec.backends.cupy.launching import THREADS, WAVES, described, launch, scratch, sequence
+from netspec.backends.cupy.launching import THREADS, WAVES, described, held, launch, scratch, sequence
 from netspec.backends.cupy.layout import joined
 from netspec.backends.cupy.registry import kernel
 from netspec.operations import ArgMax, Moments, Normalize, Reduce, Softmax
@@ -173,8 +173,11 @@ def bind_rows(name: str, rows: Rows, context: Context, whole: bool = False, **fi
         return [_launch(name, rows, shares, context, stage=0, slices=1, whole=whole, **fields)]
     partials = scratch(context, "partials", (rows.count * parts * PARTIAL,), np.uint8)
     return [
-        _launch(name, rows, shares, context, stage=stage, slices=slices, whole=whole,
-                partials=partials.data.ptr, **fields)
+        held(
+            _launch(name, rows, shares, context, stage=stage, slices=slices, whole=whole,
+                    partials=partials.data.ptr, **fields),
+            partials,
+        )
         for stage, slices in ((1, parts), (2, parts if whole else 1))
     ]  # fmt: skip
 
@@ -196,13 +199,13 @@ def _launch(
         for place, array, steps in zip(("x", "out", "second"), (x, *rows.outs), rows.kept_steps, strict=False)
     }
     turns = -(-rows.count // (THREADS // lanes)) * slices
-    held = shares.part <= lanes * (BATCH if x.dtype.itemsize <= 8 else BATCH // 2)
+    once = shares.part <= lanes * (BATCH if x.dtype.itemsize <= 8 else BATCH // 2)
     return launch(
         context, f"{name}_wide" if shares.width > 1 else name, x.dtype, "Rows", 0,
         blocks=min(turns, WAVES * context.session.device.processors), threads=THREADS,
         shared=THREADS * PARTIAL if lanes > 1 else 0, **arrays, **_steps(rows, lanes, whole), **fields,
         rows=rows.count, length=rows.length, turns=turns, slices=slices, parts=shares.parts, part=shares.part,
-        stage=stage, lanes=lanes, across=int(shares.across), held=int(held and (whole or stage != 2)),
+        stage=stage, lanes=lanes, across=int(shares.across), held=int(once and (whole or stage != 2)),
         width=shares.width, kept_rank=len(rows.kept), kept=rows.kept,
     )  # fmt: skip
 

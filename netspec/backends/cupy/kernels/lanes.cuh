@@ -24,8 +24,9 @@ struct Seat {
     }
 };
 
-// Each row's values, combined in a tree whose shape depends on the number of lanes alone; all of a row get the result.
-template <class Join> __device__ inline typename Join::Value together(int lanes, int across, typename Join::Value mine) {
+// Each row's values, combined in a tree whose shape depends on the number of lanes alone, for all lanes.
+template <class Join>
+__device__ inline typename Join::Value together(int lanes, int across, typename Join::Value mine) {
     typedef typename Join::Value Value;
     if (lanes == 1) return mine;
     NETSPEC_SHARED(memory);
@@ -42,7 +43,7 @@ template <class Join> __device__ inline typename Join::Value together(int lanes,
     return shared[thread - seat.lane * pitch];
 }
 
-// --- ways to join two values, and what changes nothing ------------------------------------------------------------
+// --- ways to join two values, and what changes nothing -----------------------------------------------------
 
 template <class V> __device__ inline V plus(V x, V y) {
     return x + y;

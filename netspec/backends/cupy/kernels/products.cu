@@ -1,5 +1,5 @@
-// Sums of products of several arrays, in any order of their letters: what is no matrix product, or a small one, and
-// all of whole numbers. `lanes` threads share an element of the result.
+// Sums of products of several arrays, in any order of their letters: what is no matrix product, or a small
+// one, and all of whole numbers. `lanes` threads share an element of the result.
 
 #include "lanes.cuh"
 
@@ -7,7 +7,7 @@ constexpr int MOST_TERMS = sizeof(Products::terms) / sizeof(Array);
 
 struct Places {  // where each term is read, and the result is written
     int64 term[MOST_TERMS], out;
-    // The numbers of letters first to last, of which `index` is the row-major number, are added to the places.
+    // The numbers of the letters first to last, in row-major order those of `index`, are added to the places.
     __device__ inline void add(const Products& a, int64 index, int first, int last) {
         for (int letter = last - 1; letter >= first; letter--) {
             const int64 at = letter == first ? index : split(index, a.sizes[letter]);
@@ -29,7 +29,8 @@ __device__ inline S product_at(const Products& a, const Places& places) {
 
 NETSPEC_BLOCK_KERNEL(products, Products) {
     const Seat seat(a.lanes, a.across);
-    for (int64 first = (int64)blockIdx.x * seat.rows; first < a.count; first += (int64)gridDim.x * seat.rows) {
+    const int64 stride = (int64)gridDim.x * seat.rows;
+    for (int64 first = (int64)blockIdx.x * seat.rows; first < a.count; first += stride) {
         const bool here = first + seat.row < a.count;  // others only keep their lanes company
         Places start = {};
         if (here) start.add(a, first + seat.row, 0, a.kept_rank);

@@ -1,15 +1,16 @@
-// Reductions, and what is built on them. A row is what is reduced to one value; its elements lie along the reduced
-// axes, and the kept axes say where it begins.
+// Reductions, and what is built on them. A row is what is reduced to one value; its elements lie along the
+// reduced axes, and the kept axes say where it begins.
 //
-// `lanes` threads share a row. A row that is long where there are few is cut into `parts`, each with a partial result
-// in memory; a second launch joins these. `stage` is 0 where one launch does it all, else 1 and 2.
+// `lanes` threads share a row. A row that is long where there are few is cut into `parts`, each with a
+// partial result in memory; a second launch joins these. `stage` is 0 where one launch does it all, else 1
+// and then 2.
 //
 // Where rows are single runs of aligned memory, kernels named `wide` read and write 16 bytes at a time.
 
 #include "functions.cuh"
 #include "lanes.cuh"
 
-constexpr int BATCH = sizeof(C) > 8 ? 4 : 8;  // elements that a thread reads at a time, and keeps where it has no more
+constexpr int BATCH = sizeof(C) > 8 ? 4 : 8;  // elements that a thread reads at a time; it keeps one batch
 constexpr int WIDTH = 16 / sizeof(T) < BATCH ? 16 / sizeof(T) : BATCH;  // elements of one wide access
 constexpr int CHAIN = 32;  // so many batches are added one after the other; long sums are sums of such sums
 
@@ -47,15 +48,17 @@ template <class V> struct Powers {  // of e: the sum of exp(x - most)
 template <class V> struct Softened {
     typedef Powers<V> Value;
     static __device__ inline Value none() { return {Lowest<V>::value(), V(0)}; }
-    static __device__ inline V scaled(Value x, V most) { return x.sum == 0 ? V(0) : x.sum * exp_(x.most - most); }
+    static __device__ inline V scaled(Value x, V most) {
+        return x.sum == 0 ? V(0) : x.sum * exp_(x.most - most);  // without elements, most is -inf
+    }
     static __device__ inline Value join(Value x, Value y) {
         const V most = maximum(x.most, y.most);
         return {most, scaled(x, most) + scaled(y, most)};
     }
 };
 
-template <class V> struct Spread {  // of `count` elements: their sum, and their squared distances from their mean
-    V count, sum, squares;
+template <class V> struct Spread {  // of `count` elements
+    V count, sum, squares;          // squares: of the distances from the mean
 };
 template <class V> struct Spreads {
     typedef Spread<V> Value;
@@ -68,7 +71,7 @@ template <class V> struct Spreads {
     }
 };
 
-// --- which elements are a thread's --------------------------------------------------------------------------------
+// --- which elements are a thread's -------------------------------------------------------------------------
 
 struct Own {
     int64 row, part, first, from, to;  // the part's first element, the thread's first, the end of the part
@@ -83,7 +86,8 @@ struct Own {
         stores = seat.lane == 0 && row < a.rows;
         if (row >= a.rows) row = 0, first = from = to = 0;  // a block's last rows may not exist
         const Place place(row, a.kept, a.kept_rank);
-        x = place.offset(a.x.strides), out = place.offset(a.out.strides), second = place.offset(a.second.strides);
+        x = place.offset(a.x.strides), out = place.offset(a.out.strides);
+        second = place.offset(a.second.strides);
     }
 };
 
@@ -92,7 +96,8 @@ struct Own {
 struct Walk {  // where a thread's elements lie in an array: along one reduced axis or two, without a division
     int64 place, step, carry;
     int inner;
-    __device__ inline Walk(const Rows& a, int64 from, int64 start, const long long* along, int64 step, int64 carry)
+    __device__ inline Walk(
+        const Rows& a, int64 from, int64 start, const long long* along, int64 step, int64 carry)
         : step(step), carry(carry) {
         inner = (int)split(from, a.inner);  // which leaves the outer coordinate
         place = start + from * along[0] + inner * along[1];
@@ -115,7 +120,9 @@ union Pack {
 __device__ inline void store_words(void* at, const Words& words) {  // four, as real types have
     const unsigned* w = words.word;
 #ifdef __CUDA_ARCH__  // said outright: the compiler makes one instruction of each word
-    asm volatile("st.global.v4.b32 [%0], {%1, %2, %3, %4};" ::"l"(at), "r"(w[0]), "r"(w[1]), "r"(w[2]), "r"(w[3])
+    asm volatile("st.global.v4.b32 [%0], {%1, %2, %3, %4};"
+                 :
+                 : "l"(at), "r"(w[0]), "r"(w[1]), "r"(w[2]), "r"(w[3])
                  : "memory");
 #else
     for (int i = 0; i < 4; i++) ((unsigned*)at)[i] = w[i];
@@ -135,7 +142,9 @@ template <class V, bool wide> struct Elements {  // of a thread, for several pas
     __device__ inline int64 at(int64 start, int u) const {  // the number of an element in its row
         return wide ? start + (u / WIDTH) * WIDTH * (int64)a.lanes + u % WIDTH : start + u * (int64)a.lanes;
     }
-    __device__ inline bool has(int64 start, int u) const { return at(start, wide ? u / WIDTH * WIDTH : u) < own.to; }
+    __device__ inline bool has(int64 start, int u) const {  // wide ones are there together or not at all
+        return at(start, wide ? u / WIDTH * WIDTH : u) < own.to;
+    }
     __device__ inline void read(Walk& walk, int64 start) {
         if constexpr (wide) {
 #pragma unroll
@@ -209,7 +218,7 @@ template <class Value> __device__ inline void leave(const Rows& a, const Own& ow
     if (own.stores) ((Value*)a.partials)[own.row * a.parts + own.part] = value;
 }
 
-// --- one value a row ----------------------------------------------------------------------------------------------
+// --- one value a row ---------------------------------------------------------------------------------------
 
 // f: what an element counts as; g: what is stored of the joined value, and where.
 template <class Join, bool wide, class F, class G> __device__ inline void reduce(const Rows& a, F f, G g) {
@@ -271,7 +280,7 @@ NETSPEC_BLOCK_KERNEL(rows_argmax, Rows) {
             [&](const Own& own, Found<S> found) { ((int64*)a.out.data)[own.out] = found.at; });
 }
 
-// --- one value an element -----------------------------------------------------------------------------------------
+// --- one value an element ----------------------------------------------------------------------------------
 
 template <class V, bool wide> __device__ inline void softmax(const Rows& a) {
     EACH_TURN(turn) {
@@ -281,9 +290,10 @@ template <class V, bool wide> __device__ inline void softmax(const Rows& a) {
         if (a.stage == 2) {
             all = from_parts<Softened<V>>(a, own);
         } else {
-            const V most = whole<Largest<V>>(a, row.template joined<Largest<V>>([](V x, int64) { return x; }));
-            all.most = most;
-            all.sum = whole<Sum<V>>(a, row.template joined<Sum<V>>([=](V x, int64) { return exp_(x - most); }));
+            const auto itself = [](V x, int64) { return x; };
+            const V most = whole<Largest<V>>(a, row.template joined<Largest<V>>(itself));
+            const auto power = [=](V x, int64) { return exp_(x - most); };
+            all = {most, whole<Sum<V>>(a, row.template joined<Sum<V>>(power))};
         }
         if (a.stage == 1) {
             if (all.most == Lowest<V>::value()) all.sum = 0;  // other parts may hold more than -inf
@@ -295,7 +305,7 @@ template <class V, bool wide> __device__ inline void softmax(const Rows& a) {
     }
 }
 
-// In two passes: the mean, then the squared distances from it. Without a centre these are the squares themselves.
+// In two passes: the mean, then the squared distances from it. Without a centre these are squares themselves.
 template <class V, bool wide>
 __device__ inline Spread<V> spread(const Rows& a, const Own& own, Elements<V, wide>& row) {
     if (a.stage == 2) return from_parts<Spreads<V>>(a, own);
