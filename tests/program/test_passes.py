@@ -163,7 +163,11 @@ def test_passes_layouts_and_lanes_change_no_result(seed: int, monkeypatch: pytes
     x = np.random.default_rng(seed).normal(size=(2, 4, 12, 12)).astype("f")
     expected = results(net, plain, x)
     program = optimize(plain)
-    for last, lanes in ((frozenset[int](), 1), (channels_last(program, 20), 1), (channels_last(program, 2), 3)):
+    for last, lanes in (
+        (frozenset[int](), 1),
+        (channels_last(program, 20), 1),
+        (channels_last(program, 2), 3),
+    ):
         found = results(net, program, x, last, lanes)
         for name, values in expected.items():
             scale = float(np.abs(values).max()) or 1.0
