@@ -78,7 +78,8 @@ def test_profiles_agree() -> None:
     from netspec.interop.pictures import read_picture
 
     picture = read_picture(SEVEN, (1, 1, 28, 28))
-    answers = [netspec.load(LENET, runner=path)(picture) for path in FILES]
+    here = [path for path in FILES if read_profile(path).device == "cpu"]
+    answers = [netspec.load(LENET, runner=path)(picture) for path in here]
     for answer in answers[1:]:
         np.testing.assert_allclose(answer, answers[0], rtol=1e-4, atol=1e-6)
 
