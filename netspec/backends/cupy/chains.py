@@ -55,7 +55,8 @@ class Chain:
     def cut(self) -> list[Chain]:
         """As several chains that the kernel has room for; each but the first goes on from the output."""
         parts: list[Chain] = []
-        current = Chain((), (), RUNNING)
+        begin = self.start != RUNNING
+        current = Chain((self.operands[self.start],), (), 0) if begin else Chain((), (), RUNNING)
         for link in self.links:
             used = dict.fromkeys(i for i in link.operands if i >= 0)
             fresh = [i for i in used if not any(self.operands[i] is x for x in current.operands)]
@@ -68,7 +69,7 @@ class Chain:
             arrays = [*current.operands, *(self.operands[i] for i in fresh)]
             at = {i: next(n for n, x in enumerate(arrays) if x is self.operands[i]) for i in used}
             moved = replace(link, operands=tuple(at.get(i, i) for i in link.operands))
-            current = Chain(tuple(arrays), (*current.links, moved), RUNNING)
+            current = Chain(tuple(arrays), (*current.links, moved), current.start)
         return [*parts, current]
 
 
@@ -194,8 +195,6 @@ def bind_chain(chain: Chain, out: Array, context: Context) -> Kernel:
     for number, part in enumerate(parts):
         if number:  # the last value lies in `out`
             part = replace(part, operands=(*part.operands, out), start=len(part.operands))
-        elif chain.start != RUNNING:
-            part = chain
         kernels += _launches(part, out, context)
     return sequence(kernels)
 
