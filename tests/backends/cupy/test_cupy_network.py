@@ -13,7 +13,8 @@ import pytest
 import netspec
 from netspec.backends.cupy import session as sessions
 from netspec.backends.cupy.backend import CupyBackend
-from tests.backends.cupy.host import HostDevice, cuda_is_host
+from tests.backends.cupy.host import HostDevice, HostLibrary, cuda_is_host
+from tests.program.test_passes import random_network
 
 pytestmark = pytest.mark.compiler
 ROOT = Path(__file__).resolve().parents[3]
@@ -288,10 +289,15 @@ SMALL = ("lenet5", "autoencoder", "segmentation", "audio1d", "siamese", "mtcnn_p
 """Networks that this machine computes by naive loops in a few seconds."""
 
 
+@pytest.mark.parametrize("library", [False, True])
 @pytest.mark.parametrize("precision", ["high", "highest"])
 @pytest.mark.parametrize("name", SMALL)
-def test_the_networks_of_configs(name: str, precision: str, device: HostDevice) -> None:
-    """Channels-last (high) and channels-first (highest)."""
+def test_the_networks_of_configs(
+    name: str, precision: str, library: bool, device: HostDevice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Channels-last (high) and channels-first (highest), with what takes cuDNN's part and without it."""
+    if library:
+        monkeypatch.setattr(HostDevice, "cudnn", property(HostLibrary))
     path = CONFIGS / f"{name}.yaml"
     cpu = netspec.load(path, precision="highest", dtype="float64", seed=1)
     net = netspec.load(path, device="cuda", precision=precision, seed=1)
@@ -308,6 +314,23 @@ def test_the_networks_of_configs(name: str, precision: str, device: HostDevice) 
         for key, array in net.run(inputs).items():
             scale = max(1e-3, float(np.abs(expected[key]).max()))
             np.testing.assert_allclose(array / scale, expected[key] / scale, rtol=0, atol=2e-4)
+
+
+@pytest.mark.parametrize("seed", range(24))
+def test_random_networks(seed: int, device: HostDevice, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wired at random: sums, concatenations in place, normalisations folded, several outputs."""
+    if seed % 2:
+        monkeypatch.setattr(HostDevice, "cudnn", property(HostLibrary))
+    layers, outputs = random_network(seed)
+    mapping = {"netspec": 1, "inputs": {"x": [2, 4, 12, 12]}, "layers": layers, "outputs": outputs}
+    cpu = netspec.load(mapping, precision="highest", seed=seed)
+    net = netspec.load(mapping, device="cuda", precision=("high", "highest")[seed // 2 % 2], seed=seed)
+    x = np.random.RandomState(seed).standard_normal((2, 4, 12, 12)).astype("f4")
+    expected = cpu.run({"x": x})
+    for _ in range(3):
+        for name, array in net.run({"x": x}).items():
+            scale = max(1.0, float(np.abs(expected[name]).max()))
+            np.testing.assert_allclose(array / scale, expected[name] / scale, rtol=0, atol=1e-4)
 
 
 # --- float16 and bfloat16 ---------------------------------------------------------------------------
