@@ -432,7 +432,8 @@ class Network:
                 executor = self._executor(model, prepared)
         call = Call(self, model, prepared, executor)
         try:
-            executor.start(arrays, rng, keep=any(map(is_on_device, arrays.values())))
+            keep = self.device != "cpu" and any(map(is_on_device, arrays.values()))
+            executor.start(arrays, rng, keep)
         except StepError as error:
             call.give_back()
             raise InputError(f"layer {error.layer}: {error}") from None
