@@ -2,8 +2,13 @@
 // T is the element type that a source is compiled for; C, the type it is computed in.
 
 #ifndef NETSPEC_KERNEL  // the tests compile the same source for the host, with a definition of their own
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 700  // Pascal has no word for arguments that are read where they lie
+#define NETSPEC_CONSTANT
+#else
+#define NETSPEC_CONSTANT __grid_constant__
+#endif
 #define NETSPEC_KERNEL(name, Arguments) \
-    extern "C" __global__ void name(const __grid_constant__ Arguments a)
+    extern "C" __global__ void name(const NETSPEC_CONSTANT Arguments a)
 #define NETSPEC_BLOCK_KERNEL NETSPEC_KERNEL  // its threads meet at barriers
 #define NETSPEC_SHARED(memory) extern __shared__ double memory[]
 #endif
