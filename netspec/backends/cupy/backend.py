@@ -60,21 +60,20 @@ class CupyBackend(Backend):
         if is_on_device(array):
             return array
         array = np.ascontiguousarray(array, dtype).reshape(np.shape(array))
-        target = self.device.empty(array.shape, array.dtype)
-        if array.size:
-            with self.device.current(), self.device.stream() as stream:
-                self.device.copy(target.data.ptr, array.ctypes.data, array.nbytes, TO_DEVICE)
-                self.device.synchronize(stream)
+        with self.device.current():
+            # in order on the current stream: earlier work there may still use what this memory was before
+            target = self.device.empty(array.shape, array.dtype)
+            self.device.copy(target.data.ptr, array.ctypes.data, array.nbytes, TO_DEVICE)
+            self.device.synchronize()  # other streams read it then
         return target
 
     def to_numpy(self, array: Array) -> Any:
         """A NumPy copy of a contiguous array."""
         assert array.flags.c_contiguous
         result = np.empty(array.shape, array.dtype)
-        if array.size:
-            with self.device.current(), self.device.stream() as stream:
-                self.device.copy(result.ctypes.data, array.data.ptr, array.nbytes, TO_HOST)
-                self.device.synchronize(stream)
+        with self.device.current():
+            self.device.copy(result.ctypes.data, array.data.ptr, array.nbytes, TO_HOST)
+            self.device.synchronize()
         return result
 
     def held_bytes(self) -> int | None:

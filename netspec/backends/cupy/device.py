@@ -8,9 +8,11 @@ machine's and whose kernels are the same source compiled for it.
 from __future__ import annotations
 
 import functools
+import gc
 import math
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import numpy as np
@@ -47,8 +49,10 @@ class Device:
         self.cupy = usable(index)
         self.index, self.memory_limit = index, memory_limit
         self._lock = threading.Lock()
+        self._capturing = threading.Lock()
         self._modules: dict[tuple[str, str], Any] = {}
         self._handles: dict[int, int] = {}
+        self._idle: list[Any] = []
         with self.current():
             self.pool = self.cupy.cuda.MemoryPool()
             self.pinned_pool = self.cupy.cuda.PinnedMemoryPool()
@@ -78,6 +82,8 @@ class Device:
 
     def copy(self, target: int, origin: int, size: int, kind: int) -> None:
         """Copy bytes between addresses, in order on the current stream."""
+        if size == 0:  # where nothing is, there may be no address either
+            return
         runtime, stream = self.cupy.cuda.runtime, self.cupy.cuda.get_current_stream()
         runtime.memcpyAsync(target, origin, size, kind, stream.ptr)
 
@@ -109,34 +115,56 @@ class Device:
     # --- streams ------------------------------------------------------------------------------------
 
     def stream(self) -> Any:
-        """A new stream, beside all others: a context in which it is the thread's current one."""
+        """A stream beside all others: a context in which it is the thread's current one.
+
+        One that was given up comes first, with its handles of cuBLAS and cuDNN, and the memory that the pool keeps
+        for it: blocks are only handed out again on the stream on which they were allocated.
+        """
+        with suppress(IndexError):
+            return self._idle.pop()
+        return self._new_stream()
+
+    def _new_stream(self) -> Any:
         with self.current():
             return self.cupy.cuda.Stream(non_blocking=True)
 
     def forget(self, stream: Any) -> None:
-        """Give up what belongs to a stream that nobody uses any more."""
-        with self._lock:
-            handle = self._handles.pop(int(stream.ptr), None)
-        if handle is not None:
-            from cupy_backends.cuda.libs import cublas
+        """Keep a stream that nobody uses any more for the next one, once all that was started on it has been done:
+        the memory of a call that nobody waited for may be given back right after this.
 
-            cublas.destroy(handle)
+        The garbage collector calls this, in any thread and at any point: it takes no lock that the same thread may
+        hold already, and destroys nothing. To destroy a handle is to wait for the whole device, which would end
+        the capture of another thread.
+        """
+        with suppress(*self.failures):
+            stream.synchronize()
+            self._idle.append(stream)
 
-    def synchronize(self, stream: Any) -> None:
-        """Wait for all that was started on a stream."""
-        stream.synchronize()
+    def synchronize(self, stream: Any = None) -> None:
+        """Wait for all that was started on a stream, or on the thread's current one."""
+        (self.cupy.cuda.get_current_stream() if stream is None else stream).synchronize()
 
     def wait_for_caller(self, stream: Any) -> None:
         """Let a stream wait for what the calling thread has started on its own."""
         stream.wait_event(self.cupy.cuda.get_current_stream().record())
 
+    def let_caller_wait(self, stream: Any) -> None:
+        """Let what the calling thread starts on its own stream wait for what was started on another so far."""
+        self.cupy.cuda.get_current_stream().wait_event(stream.record())
+
     def capture(self, stream: Any, run: Callable[[], None]) -> Callable[[], None]:
-        """What `run` starts on the current stream as one graph: calling the result starts it all again."""
-        mode = self.cupy.cuda.runtime.streamCaptureModeThreadLocal
-        stream.begin_capture(mode)
-        try:
-            run()
-        finally:
+        """What `run` starts on the current stream as one graph: calling the result starts it all again.
+
+        Relaxed, since a thread's first launch asks the driver for more than a launch.
+        """
+        with self._capturing, _garbage_kept():
+            stream.begin_capture(self.cupy.cuda.runtime.streamCaptureModeRelaxed)
+            try:
+                run()
+            except BaseException:
+                with suppress(*self.failures):  # says that the capture was broken off, not why
+                    stream.end_capture()
+                raise
             graph = stream.end_capture()
         return functools.partial(graph.launch, stream)
 
@@ -215,8 +243,9 @@ class Device:
         stream = int(self.cupy.cuda.get_current_stream().ptr)
         with self._lock:
             if stream not in self._handles:
-                self._handles[stream] = int(cublas.create())
-                cublas.setStream(self._handles[stream], stream)
+                handle = int(cublas.create())
+                cublas.setStream(handle, stream)
+                self._handles[stream] = handle
             return self._handles[stream]
 
     @property
@@ -241,6 +270,18 @@ class Device:
             return None
         with self.current():
             return cudnn.Cudnn()
+
+
+@contextmanager
+def _garbage_kept() -> Iterator[None]:
+    """No garbage is collected inside, in any thread: among it may be what waits for the device when it is destroyed."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 @functools.cache

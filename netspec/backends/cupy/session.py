@@ -7,6 +7,7 @@ when all of it is in the stream's queue, so that another executor's call can be 
 
 from __future__ import annotations
 
+import logging
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,6 +21,8 @@ from netspec.backends.cupy.device import ON_DEVICE, TO_DEVICE, TO_HOST
 
 if TYPE_CHECKING:
     from netspec.backends.cupy.backend import CupyBackend
+
+log = logging.getLogger("netspec")
 
 WORDS = 2
 """Words of a check: the lowest and the highest refused value, so that which thread came first means nothing."""
@@ -47,21 +50,23 @@ class CupySession(Session):
         super().__init__(backend)
         self.device = backend.device
         self.stream = self.device.stream()
-        weakref.finalize(self, self.device.forget, self.stream)
+        weakref.finalize(self, self.device.forget, self.stream).atexit = False
         self.refresh: list[tuple[Array, Callable[[], Any]]] = []
         self._checks: list[Check] = []
         self._flags: list[Array] = []
         self._staging: dict[int, Any] = {}
         self._graph: Callable[[], None] | None = None
-        self._calls = 0
+        self._capturable, self._started = backend.graphs, False
         self._kept: dict[str, Array] | None = None
 
     @contextmanager
     def binding(self) -> Iterator[None]:
-        """This stream is the current one; at the end all that was started has been done."""
+        """This stream is the current one; at the end all that was started has been done, also if it failed."""
         with self._current():
-            yield
-            self.device.synchronize(self.stream)  # prepared weights are read by other streams too
+            try:
+                yield
+            finally:
+                self.device.synchronize(self.stream)  # prepared weights are read by other streams too
 
     @contextmanager
     def _current(self) -> Iterator[None]:
@@ -113,8 +118,9 @@ class CupySession(Session):
     ) -> None:
         """Queue the whole call."""
         device = self.device
+        given = any(is_on_device(source) for _, source in inputs)
         self._kept = None
-        if keep or any(is_on_device(source) for _, source in inputs):
+        if keep or given:
             with device.current():  # on the caller's stream, whose memory the results are
                 if keep:
                     self._kept = {name: device.empty(y.shape, y.dtype) for name, y in outputs.items()}
@@ -125,6 +131,10 @@ class CupySession(Session):
                     self._copy(target, source)
                 elif target.size:
                     self._send(target, source)
+        if given:
+            with device.current():  # so that the caller may write to the inputs, or give their memory back
+                device.let_caller_wait(self.stream)
+        with self._current():
             for target, fresh in self.refresh:
                 self._send(target, fresh())
             self._launch(kernels)
@@ -137,14 +147,20 @@ class CupySession(Session):
                 self._receive(flags)
 
     def _launch(self, kernels: Sequence[tuple[Kernel, str]]) -> None:
-        """The first call starts kernels one by one, since a shape that comes once is not worth a graph."""
-        self._calls += 1
-        if self._graph is None and self._calls > 1 and self.backend.graphs and kernels:
-            self._graph = self.device.capture(self.stream, lambda: self._each(kernels))
+        """The first call starts kernels one by one, since a shape that comes once is not worth a graph, and since
+        libraries load and allocate then what must not be done during a capture.
+        """
+        if self._graph is None and self._capturable and self._started and kernels:
+            try:
+                self._graph = self.device.capture(self.stream, lambda: self._each(kernels))
+            except self.backend.failures as error:
+                log.warning("no CUDA graph could be made (%s): kernels are started one by one", error)
+                self._capturable = False
         if self._graph is not None:
             self._graph()
         else:
             self._each(kernels)
+        self._started = True
 
     def _each(self, kernels: Sequence[tuple[Kernel, str]]) -> None:
         for kernel, _ in kernels:

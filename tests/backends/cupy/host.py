@@ -155,10 +155,13 @@ class HostDevice(Device):
     def forget(self, stream: Any) -> None:
         pass
 
-    def synchronize(self, stream: Any) -> None:
+    def synchronize(self, stream: Any = None) -> None:
         pass
 
     def wait_for_caller(self, stream: Any) -> None:
+        pass
+
+    def let_caller_wait(self, stream: Any) -> None:
         pass
 
     def capture(self, stream: Any, run: Callable[[], None]) -> Callable[[], None]:
