@@ -59,6 +59,10 @@ is for precision below 'highest' only.
 """
 
 
+class Failure(RuntimeError):
+    """cuDNN could not start what it had planned."""
+
+
 @dataclass(frozen=True, slots=True)
 class Problem:
     """One convolution as cuDNN needs it: shapes (n, c, *s) in torch's order, strides in elements as they lie.
@@ -110,7 +114,7 @@ class Convolution:
 
         All addresses are multiples of `ALIGNMENT`; workspace: of `workspace_bytes` bytes, or 0 if there are
         none. The first run on a stream makes a handle for it and may load kernels, so run once before a CUDA
-        graph is captured.
+        graph is captured. Raises `Failure`.
         """
         if (x | weight | y | (bias or 0) | (residual or 0) | workspace) % ALIGNMENT:
             raise ValueError(f"cuDNN reads vectors: every address must be a multiple of {ALIGNMENT}")
@@ -225,12 +229,15 @@ class Cudnn:
         # A handle serves one thread at a time, and so does a plan; the frontend keeps the interpreter's
         # lock while it enqueues, so a lock for the device makes nothing wait that would not wait anyway.
         with self._running:
-            handle = self._handles.get(stream)
-            if handle is None:
-                handle = self._cudnn.create_handle()
-                self._cudnn.set_stream(handle=handle, stream=stream)
-                self._handles[stream] = handle
-            graph.execute(arrays, workspace, handle=handle)
+            try:
+                handle = self._handles.get(stream)
+                if handle is None:
+                    handle = self._cudnn.create_handle()
+                    self._cudnn.set_stream(handle=handle, stream=stream)
+                    self._handles[stream] = handle
+                graph.execute(arrays, workspace, handle=handle)
+            except self._refusals as error:
+                raise Failure(f"cuDNN: {error}") from None
 
 
 def _finished(problem: Problem) -> bool:

@@ -19,6 +19,7 @@ import numpy as np
 
 from netspec.backends.base import Array
 from netspec.backends.cupy import source
+from netspec.backends.cupy.compiled import machine_code
 
 Launch = Callable[[int, int, Any, int], None]
 """(blocks, threads of a block, arguments, bytes of shared memory): starts a kernel on the current stream."""
@@ -28,6 +29,9 @@ TO_DEVICE, TO_HOST, ON_DEVICE = 1, 2, 3
 
 COMPILED_WITH = ("--std=c++17",)
 """Options of the compiler. Products are contracted with sums (FMA), as torch's kernels are."""
+
+SUMS_IN_FULL = 16
+"""cublasMath_t: partial sums of float16 and bfloat16 are float32 too."""
 
 _TYPES = {"float32": 0, "float64": 1, "float16": 2, "bfloat16": 14, "complex64": 4, "complex128": 5}
 """cudaDataType_t of the dtypes that cuBLAS multiplies."""
@@ -51,6 +55,7 @@ class Device:
         self._lock = threading.Lock()
         self._capturing = threading.Lock()
         self._modules: dict[tuple[str, str], Any] = {}
+        self._functions: dict[tuple[str, str], Any] = {}
         self._handles: dict[int, int] = {}
         self._idle: list[Any] = []
         with self.current():
@@ -184,16 +189,20 @@ class Device:
     # --- kernels ------------------------------------------------------------------------------------
 
     def function(self, name: str, dtype: Any) -> Launch:
-        """A kernel of kernels/*.cu for one element type; compiled at first use, by CuPy, which keeps it on disk."""
-        unit = source.kernels()[name][0]
-        key = (unit, str(np.dtype(dtype)))
+        """A kernel of kernels/*.cu for one element type; its source is compiled at first use."""
+        dtype = str(np.dtype(dtype))
+        module = (source.kernels()[name][0], dtype)
         with self._lock, self.current():
-            if key not in self._modules:
-                self._modules[key] = self.cupy.RawModule(code=source.text(*key), options=COMPILED_WITH)
-            kernel = self._modules[key].get_function(name)
+            if module not in self._modules:
+                loaded = self.cupy.cuda.Module()
+                loaded.load(machine_code(self.cupy, source.text(*module), COMPILED_WITH))
+                self._modules[module] = loaded
+            if (name, dtype) not in self._functions:
+                self._functions[name, dtype] = self._modules[module].get_function(name)
+        kernel = self._functions[name, dtype]
 
         def launch(blocks: int, threads: int, arguments: Any, shared: int = 0) -> None:
-            kernel((blocks,), (threads,), (arguments,), shared_mem=shared)
+            kernel((blocks,), (threads,), (arguments,), shared)
 
         return launch
 
@@ -244,6 +253,7 @@ class Device:
         with self._lock:
             if stream not in self._handles:
                 handle = int(cublas.create())
+                cublas.setMathMode(handle, SUMS_IN_FULL)
                 cublas.setStream(handle, stream)
                 self._handles[stream] = handle
             return self._handles[stream]
@@ -253,12 +263,15 @@ class Device:
         """What is raised when the device or its driver fails."""
         from cupy_backends.cuda.libs import cublas
 
+        from netspec.backends.cupy import cudnn
+
         cuda = self.cupy.cuda
         return (
             cuda.runtime.CUDARuntimeError,
             cuda.driver.CUDADriverError,
             cublas.CUBLASError,
             cuda.compiler.CompileException,
+            cudnn.Failure,
         )
 
     @functools.cached_property
@@ -314,7 +327,11 @@ def usable(index: int) -> Any:
     try:
         cupy.cuda.nvrtc.getVersion()
     except Exception as error:  # the loader's own kinds of error
-        raise DeviceProblem(f"NVRTC, CUDA's compiler, was not found ({error}): {how}") from None
+        raise DeviceProblem(f"NVRTC, CUDA's compiler, was not found ({_first_line(error)}): {how}") from None
+    try:
+        from cupy_backends.cuda.libs import cublas  # noqa: F401  (loads the library)
+    except ImportError as error:
+        raise DeviceProblem(f"cuBLAS was not found ({_first_line(error)}): {how}") from None
     if index >= count:
         seen = (
             "no CUDA device"
@@ -323,6 +340,10 @@ def usable(index: int) -> Any:
         )
         raise DeviceProblem(f"there is no device {index}; this machine has {seen}")
     return cupy
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0]
 
 
 def _version(number: int) -> str:
