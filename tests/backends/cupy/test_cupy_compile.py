@@ -78,6 +78,18 @@ def test_float32_compiles_for_other_devices(unit: str, architecture: str, tmp_pa
     assert cubin(source.text(unit, "float32"), architecture, tmp_path)[0][:4] == b"\x7fELF"
 
 
+def test_negative_numbers_wrap_round_in_uint8() -> None:
+    """As NumPy's and torch's do: -1.0 becomes 255. Converted as an unsigned number a device makes it 0."""
+    from cupy.cuda import nvrtc
+
+    program = nvrtc.createProgram(source.text("elementwise", "uint8"), "kernels.cu", (), ())
+    try:
+        nvrtc.compileProgram(program, ("--gpu-architecture=compute_90", *COMPILED_WITH))
+    except Exception:  # the loader's own kinds of error
+        pytest.skip("NVRTC is not installed: extra cuda13")
+    assert not re.search(r"cvt\.rzi\.u\d+\.f", nvrtc.getPTX(program).decode())
+
+
 def test_arguments_fit_every_device() -> None:
     for name, struct in STRUCTS.items():
         assert struct.itemsize <= PARAMETERS, name

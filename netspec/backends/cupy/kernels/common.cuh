@@ -165,10 +165,14 @@ template <class R> __device__ inline bool operator!=(Complex<R> x, Complex<R> y)
 // --- conversions, as NumPy's: real part of complex, towards zero for integers, not 0 for bool -------------------
 
 template <class To> struct To_ {
-    template <class From> static __device__ inline To from(From x) { return (To)x; }
-    static __device__ inline To from(float16 x) { return (To)widened(x); }
-    static __device__ inline To from(bfloat16 x) { return (To)widened(x); }
-    template <class R> static __device__ inline To from(Complex<R> x) { return (To)x.re; }
+    template <class From> static __device__ inline To from(From x) {
+        // Small whole numbers wrap round: -1 is 255, which a device would make 0 on the straight way.
+        if constexpr (Kind<From>::real && !Kind<To>::real && sizeof(To) < sizeof(int)) return (To)(int)x;
+        else return (To)x;
+    }
+    static __device__ inline To from(float16 x) { return from(widened(x)); }
+    static __device__ inline To from(bfloat16 x) { return from(widened(x)); }
+    template <class R> static __device__ inline To from(Complex<R> x) { return from(x.re); }
 };
 template <> struct To_<bool> {
     template <class From> static __device__ inline bool from(From x) { return x != From(0); }
