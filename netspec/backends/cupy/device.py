@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import gc
+import logging
 import math
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -20,6 +21,8 @@ import numpy as np
 from netspec.backends.base import Array
 from netspec.backends.cupy import source
 from netspec.backends.cupy.compiled import machine_code
+
+log = logging.getLogger("netspec")
 
 Launch = Callable[[int, int, Any, int], None]
 """(blocks, threads of a block, arguments, bytes of shared memory): starts a kernel on the current stream."""
@@ -53,7 +56,6 @@ class Device:
         self.cupy = usable(index)
         self.index, self.memory_limit = index, memory_limit
         self._lock = threading.Lock()
-        self._capturing = threading.Lock()
         self._modules: dict[tuple[str, str], Any] = {}
         self._functions: dict[tuple[str, str], Any] = {}
         self._handles: dict[int, int] = {}
@@ -162,7 +164,7 @@ class Device:
 
         Relaxed, since a thread's first launch asks the driver for more than a launch.
         """
-        with self._capturing, _garbage_kept():
+        with _capturing, _garbage_kept():
             stream.begin_capture(self.cupy.cuda.runtime.streamCaptureModeRelaxed)
             try:
                 run()
@@ -276,13 +278,21 @@ class Device:
 
     @functools.cached_property
     def cudnn(self) -> Any:
-        """cuDNN on this device, or None where it is not installed."""
+        """cuDNN on this device, or None where it is not installed, or does not start."""
         from netspec.backends.cupy import cudnn
 
         if cudnn.available() is not None:
             return None
-        with self.current():
-            return cudnn.Cudnn()
+        try:
+            with self.current():
+                return cudnn.Cudnn()
+        except RuntimeError as error:  # a driver that is older than the library, say
+            log.warning("cuDNN does not start (%s): convolutions are computed without it", error)
+            return None
+
+
+_capturing = threading.Lock()
+"""Held by whoever captures: one after the other, since the garbage collector is the process's."""
 
 
 @contextmanager

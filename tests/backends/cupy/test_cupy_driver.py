@@ -119,7 +119,7 @@ def test_the_garbage_collector_may_give_up_a_stream_at_any_point(device: Device)
     done = threading.Event()
 
     def work() -> None:
-        with device._lock, device._capturing:
+        with device._lock, devices._capturing:
             device.forget(Stream())
         done.set()
 
@@ -157,7 +157,7 @@ def test_the_first_error_of_a_capture_is_told(broken: bool, device: Device) -> N
         device.capture(stream, run)
     assert stream.asked == ["begin 2", "end"]
     assert gc.isenabled()
-    assert device._capturing.acquire(blocking=False)
+    assert not devices._capturing.locked()
 
 
 def test_a_capture_that_fails_at_its_end(device: Device) -> None:
@@ -212,6 +212,22 @@ def test_a_call_that_failed_half_way_is_no_first_call(monkeypatch: pytest.Monkey
         assert device.graphs == 0
         net(x)
         assert device.graphs == 1
+
+
+def test_a_library_that_does_not_start_is_done_without(
+    device: Device, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def start() -> None:
+        raise RuntimeError("CUDNN_STATUS_NOT_INITIALIZED")
+
+    monkeypatch.setattr("netspec.backends.cupy.cudnn.available", lambda: None)
+    monkeypatch.setattr("netspec.backends.cupy.cudnn.Cudnn", start)
+    with caplog.at_level(logging.WARNING):
+        assert device.cudnn is None
+        assert device.cudnn is None
+    assert [r.message for r in caplog.records] == [
+        "cuDNN does not start (CUDNN_STATUS_NOT_INITIALIZED): convolutions are computed without it"
+    ]
 
 
 # --- kernels ----------------------------------------------------------------------------------------
