@@ -162,8 +162,8 @@ class Backend:
     calls_ahead: int = 1
     """Calls that may be under way at a time: beyond one, inputs are copied while others are computed."""
 
-    failures: tuple[type[Exception], ...] = ()
-    """What kernels raise when the device itself fails."""
+    failures: tuple[type[Exception], ...] = (MemoryError,)
+    """What is raised when the device itself fails or has no memory left."""
 
     def fewest_channels(self, dtype: str, precision: str, jit: bool) -> int | None:
         """From how many channels on arrays are best kept channels-last; None: never."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from netspec.backends.base import Backend
 from netspec.diagnostics import DeviceError, InputError
 from netspec.runtime.profile import DEVICE, Cuda
@@ -29,6 +32,26 @@ def open_backend(device: str, cuda: Cuda, kept_as: str | None) -> Backend:
     from netspec.backends.cupy.backend import CupyBackend
 
     return CupyBackend(opened, cuda.graphs, cuda.deterministic)
+
+
+def device_error(error: Exception, device: str) -> Exception:
+    """What is said of an exception that a device caused; memory that is short in this process stays as it is."""
+    if not isinstance(error, MemoryError):
+        return DeviceError(f"the {device} device failed: {error}")
+    if device == "cpu":
+        return error
+    return DeviceError(
+        f"the {device} device has not enough memory ({error}): use a smaller batch (--batch-size), or float16"
+    )
+
+
+@contextmanager
+def working_on(backend: Backend, device: str) -> Iterator[None]:
+    """Raises `DeviceError` where the device fails, or has not enough memory."""
+    try:
+        yield
+    except backend.failures as error:
+        raise device_error(error, device) from None
 
 
 def _need(dtype: str, device: str) -> None:

@@ -38,7 +38,7 @@ from netspec.report.tables import format_bytes
 from netspec.runtime import editing
 from netspec.runtime import weights as state_of
 from netspec.runtime.bound import BoundLayer
-from netspec.runtime.devices import open_backend
+from netspec.runtime.devices import device_error, open_backend, working_on
 from netspec.runtime.inputs import by_name, check_arrays, check_sizes
 from netspec.runtime.profile import Cuda
 
@@ -202,12 +202,14 @@ class Network:
                 if state_of.is_random(state):
                     random.append(name)
                 array = state_of.initial(name, state, self.dtype, self.seed)
-            arrays[name] = self._backend.asarray(array)
+            with working_on(self._backend, self.device):
+                arrays[name] = self._backend.asarray(array)
         return _Model(spec, graph, shaped, states, arrays, tuple(random))
 
     def state_dict(self) -> dict[str, Any]:
         """Every parameter and buffer by torch's name, as NumPy copies."""
-        return {name: self._backend.to_numpy(array) for name, array in self._arrays.items()}
+        with working_on(self._backend, self.device):
+            return {name: self._backend.to_numpy(array) for name, array in self._arrays.items()}
 
     def load_state_dict(self, mapping: Mapping[str, Any], strict: bool = True) -> None:
         """Take weights from a mapping of names to arrays.
@@ -229,10 +231,9 @@ class Network:
         """Put checked arrays in place of the network's; programs bound to the old ones are dropped."""
         with self._lock:
             model = self._model
-            ready = {
-                name: self._backend.asarray(state_of.converted(name, model.states[name], array, self.dtype))
-                for name, array in arrays.items()
-            }
+            given = {n: state_of.converted(n, model.states[n], a, self.dtype) for n, a in arrays.items()}
+            with working_on(self._backend, self.device):
+                ready = {name: self._backend.asarray(array) for name, array in given.items()}
             self._model = replace(
                 model,
                 arrays={**model.arrays, **ready},
@@ -347,7 +348,10 @@ class Network:
         """Move the network to a device (cpu, cuda, cuda:N)."""
         backend = open_backend(device, self.cuda, self.kept_as)
         with self._lock:
-            arrays = {n: backend.asarray(self._backend.to_numpy(a)) for n, a in self._arrays.items()}
+            with working_on(self._backend, self.device):
+                given = {n: self._backend.on_host(a) for n, a in self._arrays.items()}
+            with working_on(backend, device):
+                arrays = {n: backend.asarray(a) for n, a in given.items()}
             self._backend, self.device = backend, device
             self._model = replace(self._model, arrays=arrays, programs=OrderedDict(), prepared={})
         return self
@@ -437,16 +441,12 @@ class Network:
         except StepError as error:
             call.give_back()
             raise InputError(f"layer {error.layer}: {error}") from None
-        except self._backend.failures as error:
-            raise self._failed(error) from None
+        except self._backend.failures as error:  # the buffers are not used again
+            raise device_error(error, self.device) from None
         except BaseException:
             call.give_back()
             raise
         return call
-
-    def _failed(self, error: Exception) -> DeviceError:
-        """What is said when the device fails; the buffers of the call are not used again."""
-        return DeviceError(f"the {self.device} device failed: {error}")
 
     def _executor(self, model: _Model, prepared: _Prepared) -> Executor:
         """Buffers and bound kernels. Raises `DeviceError` where memory is short."""
@@ -458,17 +458,8 @@ class Network:
             jit=self.jit,
             prepared=model.prepared,
         )
-        try:
+        with working_on(self._backend, self.device):
             return Executor(prepared.program, self._backend, model.arrays, context, prepared.plan)
-        except self._backend.failures as error:
-            raise self._failed(error) from None
-        except MemoryError as error:
-            if self.device == "cpu":
-                raise
-            raise DeviceError(
-                f"the {self.device} device has not enough memory for the network's buffers: {error}; "
-                "use a smaller batch (--batch-size)"
-            ) from None
 
     def _prepare(
         self,
@@ -596,10 +587,11 @@ class Call:
             self._results = executor.results()
             for name, array in executor.updates.items():
                 executor.session.store(self._model.arrays[name], array)
+        except executor.backend.failures as error:
+            self._executor = None  # nor are its buffers used again
+            raise device_error(error, self._network.device) from None
         except StepError as error:
             raise InputError(f"layer {error.layer}: {error}") from None
-        except executor.backend.failures as error:
-            raise self._network._failed(error) from None
         finally:
             self.give_back()
         return self._results

@@ -40,7 +40,7 @@ class CupyBackend(Backend):
 
     def __init__(self, device: Device, graphs: bool = True, deterministic: bool = False) -> None:
         self.device, self.graphs, self.deterministic = device, graphs, deterministic
-        self.failures = device.failures
+        self.failures = (*device.failures, MemoryError)
 
     def fewest_channels(self, dtype: str, precision: str, jit: bool) -> int | None:
         """Channels-last where tensor cores multiply: they read it as it lies. Strict float32 has kernels for planes."""

@@ -459,6 +459,9 @@ def _planned(task: Task, context: Context, residual: Array | None, relu: bool) -
     weight, refresh = _library_weight(task, context)
     size = task.x.itemsize
 
+    if any(x is not None and x.data.ptr % ALIGNMENT for x in (task.x, weight, task.out, bias, residual)):
+        return None  # a part of a concatenation that begins between two vectors
+
     def steps(array: Array) -> tuple[int, ...]:
         return tuple(step // size for step in array.strides)
 
@@ -475,8 +478,6 @@ def _planned(task: Task, context: Context, residual: Array | None, relu: bool) -
     addresses = [
         None if x is None else x.data.ptr for x in (task.x, weight, task.out, bias, residual, workspace)
     ]
-    if any((address or 0) % ALIGNMENT for address in addresses):
-        return None  # a part of a concatenation that begins between two vectors
     stream = context.session.stream.ptr
 
     def run() -> None:
