@@ -36,6 +36,17 @@ def golden(family: str) -> dict[str, np.ndarray]:
     return arrays
 
 
+def expected_of(family: str, case: Case) -> dict[str, np.ndarray]:
+    """torch's outputs of a case by port, and its state after the call as `state:KEY`."""
+    found = {
+        key.rsplit("|", 1)[1]: value
+        for key, value in golden(family).items()
+        if key.rsplit("|", 1)[0] == case.id
+    }
+    assert found, "no golden vectors: run python -m tests.layers.generate"
+    return found
+
+
 def mapping_of(case: Case | Rejection) -> dict[str, Any]:
     """The network of one layer that a case describes, every input's sizes literal."""
     inputs: dict[str, Any] = {}
@@ -92,12 +103,7 @@ def test_values_are_torchs(family: str, case: Case) -> None:
     net = load_case(case)
     arrays = make_inputs(case)
     given = {f"x{i}": a for i, a in enumerate(arrays)}
-    expected = {
-        key.rsplit("|", 1)[1]: value
-        for key, value in golden(family).items()
-        if key.rsplit("|", 1)[0] == case.id
-    }
-    assert expected, "no golden vectors: run python -m tests.layers.generate"
+    expected = expected_of(family, case)
     ports = [port for port in expected if not port.startswith("state:")]
     node = net._graph.nodes[-1]
     assert set(net._shaped.types[node.index] or {}) == set(ports)

@@ -9,7 +9,7 @@ import pytest
 import netspec
 from tests.backends.cupy.host import HostDevice, cuda_is_host
 from tests.layers.oracle import Case, Rejection, make_inputs
-from tests.layers.test_values import CASES, REJECTIONS, close, golden, load_and_run, load_case, mapping_of
+from tests.layers.test_values import CASES, REJECTIONS, close, expected_of, load_and_run, load_case
 
 pytestmark = [pytest.mark.compiler, pytest.mark.filterwarnings("ignore::UserWarning")]
 
@@ -32,11 +32,7 @@ def test_values_are_torchs(family: str, case: Case, device: HostDevice) -> None:
     net = load_case(case)
     assert net.device == "cuda"
     given = {f"x{i}": a for i, a in enumerate(make_inputs(case))}
-    expected = {
-        key.rsplit("|", 1)[1]: value
-        for key, value in golden(family).items()
-        if key.rsplit("|", 1)[0] == case.id
-    }
+    expected = expected_of(family, case)
     taps = {
         port: "layer" if port == "out" else f"layer.{port}"
         for port in expected
@@ -60,6 +56,3 @@ def test_what_torch_refuses_is_refused(family: str, case: Rejection, device: Hos
     with pytest.raises(netspec.NetspecError):
         load_and_run(case)
     device.check_fences()
-
-
-__all__ = ["mapping_of"]
