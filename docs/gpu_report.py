@@ -6,8 +6,8 @@
     python docs/gpu_report.py --quick                    # a first look
     python docs/gpu_report.py --only conformance --ledger
 
-Conformance (gpu_conformance.py): every layer case, refusal and network of the tests on the device, against torch's
-committed values and the CPU's float64; exit code 1 if anything is wrong. Benchmark (gpu_bench.py): seven networks
+Conformance (gpu/conformance.py): every layer case, refusal and network of the tests on the device, against torch's
+committed values and the CPU's float64; exit code 1 if anything is wrong. Benchmark (gpu/bench.py): seven networks
 beside torch eager, torch.compile and ONNX Runtime, against stated targets. `--ledger` also keeps docs/gpu_kernels.md,
 the list of what has run on a GPU. Clocks are left as they are.
 
@@ -38,9 +38,9 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # for tests.* and docs.*
 
-from docs import gpu_bench as bench  # noqa: E402
-from docs.gpu_child import Child, Failed, Plain  # noqa: E402
-from docs.gpu_contenders import CONTENDERS, KINDS  # noqa: E402
+from docs.gpu import bench  # noqa: E402
+from docs.gpu.child import Child, Failed, Plain  # noqa: E402
+from docs.gpu.contenders import CONTENDERS, KINDS  # noqa: E402
 from netspec.backends.cupy.device import DeviceProblem, usable  # noqa: E402
 from netspec.cli.run import progress  # noqa: E402
 from netspec.interop.files import write_beside  # noqa: E402
@@ -132,9 +132,9 @@ def command() -> str:
 
 def conformance(options: argparse.Namespace) -> tuple[dict[str, Any], list[Any]]:
     """The section of the report, and every check with its outcome. Raises `Failed`."""
-    from docs import gpu_conformance as checking
-    from docs import gpu_ledger as ledger
-    from docs.gpu_checks import Check
+    from docs.gpu import conformance as checking
+    from docs.gpu import ledger
+    from docs.gpu.checks import Check
 
     chosen = [Check(*each) for each in ledger.chosen(ledger.read())]
     todo = checking.checks(options.quick, options.host, chosen)
@@ -269,7 +269,7 @@ def keep(output: Path, sections: Mapping[str, Any]) -> None:
 
 def keep_ledger(outcomes: Sequence[Any], about: Mapping[str, str], host: bool) -> None:
     """docs/gpu_kernels.md: the host's columns, or what has run on the GPU; the other stays."""
-    from docs import gpu_ledger as ledger
+    from docs.gpu import ledger
 
     data, date = ledger.read(), str(datetime.date.today())
     if host:

@@ -1,15 +1,15 @@
 """docs/gpu_kernels.md, the list of what has run on a GPU: it names every kernel, and hides none that nothing starts.
 
-For each kernel and type it keeps a check of docs/gpu_conformance.py that starts it; those are run here.
+For each kernel and type it keeps a check of docs/gpu/conformance.py that starts it; those are run here.
 """
 
 from __future__ import annotations
 
 import pytest
 
-from docs import gpu_ledger as ledger
-from docs.gpu_checks import Check, Place, run
-from docs.gpu_conformance import GROUPS
+from docs.gpu import ledger
+from docs.gpu.checks import Check, Place, run
+from docs.gpu.conformance import GROUPS
 from netspec.backends.cupy import source
 from tests.backends.cupy.host import LAUNCHED
 

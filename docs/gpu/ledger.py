@@ -17,13 +17,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from docs.gpu_watch import PIECES
+from docs.gpu.watch import PIECES
 from netspec.backends.cupy import source
 from netspec.backends.cupy.arguments import DTYPES
 from netspec.backends.cupy.device import COMPILED_WITH
 from netspec.interop.files import write_beside
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).parent.parent
 DATA = HERE / "gpu_kernels.json"
 LIST = HERE / "gpu_kernels.md"
 ARCHITECTURES = ("sm_75", "sm_90")
@@ -224,7 +224,7 @@ def render(data: Data) -> str:
         f"{len(source.kernels())} kernels, {typed} with their element types. **Run on a GPU: {len(on_gpu)} of {typed}"
         + (".** Nothing below has ever run on a GPU." if not gpu else ".**"),
         "",
-        f"*cases* and *networks*: in how many checks of `docs/gpu_conformance.py` the kernel was started, compiled"
+        f"*cases* and *networks*: in how many checks of `docs/gpu/conformance.py` the kernel was started, compiled"
         f" for the host by {host.get('compiler', 'nothing yet')}, and the values were right"
         + (f" ({host['date']})" if "date" in host else "")
         + ". These run the kernels' arithmetic on a processor, one thread after another: they prove nothing about"

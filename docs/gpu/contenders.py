@@ -21,14 +21,14 @@ from typing import Any
 
 import numpy as np
 
-from docs.gpu_child import Plain
+from docs.gpu.child import Plain
 from netspec import __version__
 from netspec.benchmark import onnxruntime_peer, torch_peer
 from netspec.benchmark.contender import Task
 from netspec.benchmark.problem import Problem, pose
 from netspec.runtime.network import Network
 
-CONFIGS = Path(__file__).resolve().parent.parent / "configs"
+CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 
 OLDEST_TORCH = (2, 6)
 

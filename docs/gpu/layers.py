@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 import netspec
-from docs.gpu_checks import Check, Finding, Place, again, excess, relative, verdict, widened
+from docs.gpu.checks import Check, Finding, Place, again, excess, relative, verdict, widened
 from netspec.runtime.network import Network
 from tests.configs.filling import weights_of
 from tests.layers.oracle import Case, make_inputs

@@ -11,11 +11,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from docs import gpu_driver as driver
-from docs import gpu_layers as layers
-from docs import gpu_networks as networks
-from docs.gpu_checks import OWN, Check, Finding, Group, Outcome, Place, run
-from docs.gpu_child import Child, Failed
+from docs.gpu import driver, layers, networks
+from docs.gpu.checks import OWN, Check, Finding, Group, Outcome, Place, run
+from docs.gpu.child import Child, Failed
 from tests.layers.test_values import CASES, REJECTIONS
 
 GROUPS: dict[str, tuple[Group, str]] = {

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 import netspec
-from docs.gpu_checks import Check, Finding, Place, Wrong, excess, relative
-from docs.gpu_child import summary
-from docs.gpu_networks import KINDS, SAME_CHOICES, exact_outputs, inputs_for, load_network
+from docs.gpu.checks import Check, Finding, Place, Wrong, excess, relative
+from docs.gpu.child import summary
+from docs.gpu.networks import KINDS, SAME_CHOICES, exact_outputs, inputs_for, load_network
 from netspec.runtime.network import Network
 
 DRIVER = "the device: threads, calls ahead, its arrays, limits"

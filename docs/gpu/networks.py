@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 import netspec
-from docs.gpu_checks import Check, Finding, Place, again, relative, same_bits, verdict, widened
+from docs.gpu.checks import Check, Finding, Place, again, relative, same_bits, verdict, widened
 from netspec.analysis import analyse_mapping
 from netspec.graph.infer import states_of
 from netspec.runtime.network import Network

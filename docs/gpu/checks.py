@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from docs.gpu_child import Plain, summary
-from docs.gpu_watch import NO_GRAPH, watched
+from docs.gpu.child import Plain, summary
+from docs.gpu.watch import NO_GRAPH, watched
 from netspec.runtime.network import Network
 
 GRAPH = "calls again, as a graph: the same bits"

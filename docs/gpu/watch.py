@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from docs.gpu_child import summary
+from docs.gpu.child import summary
 from netspec.backends.cupy.device import Device
 
 Note = Callable[[str], None]

@@ -20,8 +20,8 @@ from typing import Any
 
 import numpy as np
 
-from docs.gpu_child import Child, Failed
-from docs.gpu_contenders import CONTENDERS, KINDS, Job, make, probe
+from docs.gpu.child import Child, Failed
+from docs.gpu.contenders import CONTENDERS, KINDS, Job, make, probe
 from netspec.benchmark.agreement import difference
 from netspec.diagnostics import InputError
 
@@ -44,7 +44,7 @@ DRY_BATCHES = (1, 8)
 
 AGREEMENT = {"float32 strict": 1e-3, "TF32": 4e-2, "float16": 8e-2}
 """Largest difference of outputs, as a part of the largest number, with which two runtimes are timed beside each other;
-MobileNetV2 on made-up weights needs the width (SENSITIVE in gpu_conformance.py)."""
+MobileNetV2 on made-up weights needs the width (SENSITIVE in gpu/conformance.py)."""
 
 SAME_CLASSES = 0.97
 """Part of whole numbers (U-Net's mask) that must be equal in kinds that round to fewer bits than float32."""
