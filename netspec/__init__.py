@@ -6,7 +6,7 @@ How a file becomes an answer; each step is a package, and data goes one way:
     network      values -> a validated network, with layers/ as the vocabulary
     graph        the network -> layer calls in order, shapes inferred, conditions on the sizes (symbolic/)
     program      graph + weights + concrete shapes -> operations/ on buffers made once
-    backends     operations -> kernels on NumPy arrays
+    backends     operations -> kernels on NumPy or CuPy arrays
     runtime      programs run: inputs, batches, run profiles
 
     diagnostics  what every step reports in

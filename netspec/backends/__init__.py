@@ -1,1 +1,1 @@
-"""Array backends: `numpy`, and in its own issue `cupy`. They know operations, never layers or YAML."""
+"""Array backends: `numpy`, and `cupy` for CUDA devices. They know operations, never layers or YAML."""

@@ -330,7 +330,7 @@ def usable(index: int) -> Any:
     except cupy.cuda.runtime.CUDARuntimeError as error:
         if "InsufficientDriver" in str(error):
             raise DeviceProblem(
-                f"no CUDA driver for CUDA {_version(cupy.cuda.runtime.runtimeGetVersion())} was found: install the "
+                f"no CUDA driver for CUDA {cupy.cuda.runtime.runtimeGetVersion() // 1000} was found: install the "
                 "NVIDIA driver, or the extra for your driver's CUDA version (cuda12 or cuda13)"
             ) from None
         raise DeviceProblem(f"no CUDA device is usable: {error}") from None
@@ -355,6 +355,3 @@ def usable(index: int) -> Any:
 def _first_line(error: Exception) -> str:
     return str(error).partition("\n")[0]
 
-
-def _version(number: int) -> str:
-    return f"{number // 1000}.{number % 1000 // 10}"
