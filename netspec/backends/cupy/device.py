@@ -354,4 +354,3 @@ def usable(index: int) -> Any:
 
 def _first_line(error: Exception) -> str:
     return str(error).partition("\n")[0]
-
