@@ -405,24 +405,16 @@ def _fresh(context: Context, name: str, like: Array, last: bool) -> Array:
 
 def by_library(task: Task, context: Context) -> Kernel | None:
     """cuDNN with as much of what follows as it takes; None where it has no engine for the convolution itself."""
-    for x, first in _as_laid(task, context):
-        for residual, relu, left in _fusions(task):
-            found = _planned(replace(task, x=x, stages=left), context, residual, relu)
-            if found is not None:
-                return sequence([*first, *found])
-    return None
-
-
-def _as_laid(task: Task, context: Context) -> list[tuple[Array, list[Kernel]]]:
-    """The input as it lies, and where that is not as the output lies, copied so."""
-    ways: list[tuple[Array, list[Kernel]]] = []
-    same = channels_inside(task.x) == task.last
-    if same:
-        ways.append((task.x, []))
-    else:
+    first: list[Kernel] = []
+    if channels_inside(task.x) != task.last:  # it would convert in its workspace, in every layer
         ordered = _fresh(context, "ordered", task.x, task.last)
-        ways.append((ordered, [copy(ordered, task.x, context)]))
-    return ways
+        first = [copy(ordered, task.x, context)]
+        task = replace(task, x=ordered)
+    for residual, relu, left in _fusions(task):
+        found = _planned(replace(task, stages=left), context, residual, relu)
+        if found is not None:
+            return sequence([*first, *found])
+    return None
 
 
 def _fusions(task: Task) -> list[tuple[Array | None, bool, tuple[Stage, ...]]]:
@@ -498,15 +490,7 @@ def _zeros(task: Task, context: Context) -> Array:
 
 def _library_weight(task: Task, context: Context) -> tuple[Array, list[Kernel]]:
     """Weights with channels inside where the output has them inside; the shape stays torch's."""
-    weight = task.weight
-    if not task.last or channels_inside(weight) or task.taps == 1:
-        return weight, []
-    order = (0, *range(2, weight.ndim), 1)
-    turned = weight.transpose(order)
-
-    def make() -> tuple[Array, list[Kernel]]:
-        array = context.session.device.empty(turned.shape, weight.dtype)
-        return array, [copy(array, turned, context)]
-
-    array, kernels = prepared(context, weight, ("order", order), make)
+    if not task.last or task.taps == 1:
+        return task.weight, []
+    array, kernels = _weight(task, context)
     return array.transpose((0, array.ndim - 1, *range(1, array.ndim - 1))), kernels
