@@ -11,8 +11,9 @@ import numpy as np
 from netspec.backends.base import Array, Context, Kernel
 from netspec.backends.cupy.arguments import FUNCTION_CODES, OPERANDS, STAGES
 from netspec.backends.cupy.launching import described, launch, outer_loops, sequence
-from netspec.backends.cupy.layout import broadcast, joined, layout_view, memory_order
+from netspec.backends.cupy.layout import broadcast, joined, layout_view
 from netspec.backends.cupy.registry import ENDED, kernel
+from netspec.backends.strides import memory_order
 from netspec.operations import (
     RUNNING,
     Affine,

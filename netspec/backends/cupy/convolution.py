@@ -28,7 +28,9 @@ from netspec.backends.cupy.chains import (
 from netspec.backends.cupy.cudnn import ALIGNMENT, Problem
 from netspec.backends.cupy.launching import described, held, launch, prepared, scratch, sequence
 from netspec.backends.cupy.layout import broadcast
+from netspec.backends.cupy.planes import spatial
 from netspec.backends.cupy.registry import ended
+from netspec.backends.strides import channels_inside
 from netspec.operations import RUNNING, Convolution, Elementwise, Stage, TransposedConvolution
 
 COLUMN_BYTES = 1 << 28
@@ -97,16 +99,6 @@ class Task:
             replace(link, operands=tuple(i + 1 if i >= 0 else i for i in link.operands)) for link in links
         ]
         return [along_axis(self.bias, 1, self.out.ndim), *arrays], [Link("add", (RUNNING, 0), (1,)), *moved]
-
-    def spatial(self, values: Sequence[int], missing: int) -> list[int]:
-        """One value an axis of space."""
-        return [missing] * (SPACE - self.rank) + [int(v) for v in values]
-
-
-def channels_inside(x: Array) -> bool:
-    """Whether the channels of x (n, c, *s) lie closer together than its places."""
-    steps = [abs(step) for step, size in zip(x.strides[2:], x.shape[2:], strict=True) if size > 1]
-    return bool(steps) and x.shape[1] > 1 and abs(x.strides[1]) < min(steps)
 
 
 @ended(Convolution)
@@ -195,9 +187,9 @@ def _ended_launch(task: Task, context: Context, name: str, fields: dict[str, Any
     first = launch(
         context, name, out.dtype, "Convolution", out.size, **fields, chain=chain_of,
         channels=task.channels, group_outputs=task.outputs, last=int(task.last),
-        sizes=task.spatial(task.x.shape[2:], 1), kernel=task.spatial(task.weight.shape[2:], 1),
-        stride=task.spatial(task.stride, 1), padding=task.spatial(task.padding, 0),
-        dilation=task.spatial(task.dilation, 1),
+        sizes=spatial(task.x.shape[2:], 1), kernel=spatial(task.weight.shape[2:], 1),
+        stride=spatial(task.stride, 1), padding=spatial(task.padding, 0),
+        dilation=spatial(task.dilation, 1),
     )  # fmt: skip
     if fits:
         return first
@@ -356,9 +348,9 @@ def _columns(task: Task, context: Context) -> tuple[Array, Kernel]:
     kernel = launch(
         context, "columns", x.dtype, "Columns", count, x=described(_in_space(task, x)), columns=columns.data.ptr,
         images=len(x), groups=task.groups, channels=task.channels, last=int(task.last), count=count,
-        sizes=task.spatial(x.shape[2:], 1), outputs=task.spatial(out.shape[2:], 1),
-        kernel=task.spatial(task.weight.shape[2:], 1), stride=task.spatial(task.stride, 1),
-        padding=task.spatial(task.padding, 0), dilation=task.spatial(task.dilation, 1),
+        sizes=spatial(x.shape[2:], 1), outputs=spatial(out.shape[2:], 1),
+        kernel=spatial(task.weight.shape[2:], 1), stride=spatial(task.stride, 1),
+        padding=spatial(task.padding, 0), dilation=spatial(task.dilation, 1),
     )  # fmt: skip
     return columns, kernel
 

@@ -84,13 +84,6 @@ def reshaped_strides(
     return (*result, *(1 for _ in pending))
 
 
-def memory_order(x: Array) -> list[int]:
-    """The axes from the longest stride to the shortest; axes of size 1 stay where they are."""
-    moving = [axis for axis, size in enumerate(x.shape) if size > 1]
-    order = iter(sorted(moving, key=lambda axis: -abs(x.strides[axis])))
-    return [next(order) if x.shape[axis] > 1 else axis for axis in range(x.ndim)]
-
-
 def joined(
     shape: Sequence[int], strides: Sequence[Sequence[int]]
 ) -> tuple[tuple[int, ...], list[tuple[int, ...]]]:

@@ -12,12 +12,13 @@ import numpy as np
 from netspec.backends.base import Array, Context, Kernel
 from netspec.backends.cupy.arguments import RANK
 from netspec.backends.cupy.chains import copy
-from netspec.backends.cupy.launching import described, launch, outer_loops, sequence
-from netspec.backends.cupy.layout import joined, memory_order
-from netspec.backends.cupy.planes import along_channels, holding, in_space, pack, spatial
+from netspec.backends.cupy.launching import described, held, launch, outer_loops, sequence
+from netspec.backends.cupy.layout import joined
+from netspec.backends.cupy.planes import along_channels, in_space, pack, spatial
 from netspec.backends.cupy.registry import kernel
 from netspec.backends.cupy.windows import adaptive_average
 from netspec.backends.sampling import Samples, samples, unmoved
+from netspec.backends.strides import memory_order
 from netspec.operations import Pad, Random, Require, Resize, TakeAlong
 
 PAD_MODES = ("constant", "reflect", "replicate", "circular")
@@ -89,7 +90,7 @@ def _pad_in_turns(op: Pad, x: Array, out: Array, context: Context) -> Kernel:
             widths = tuple(width if i == axis else (0, 0) for i in range(x.ndim))
             kernels.append(pad(Pad(widths, op.mode, op.value), [source], arrays[-1:], context))
     kernels.append(copy(out, arrays[-1], context))
-    return holding(sequence(kernels), *arrays)
+    return held(sequence(kernels), *arrays)
 
 
 # --- resampling -------------------------------------------------------------------------------------
@@ -118,7 +119,7 @@ def resize(op: Resize, inputs: Sequence[Array], outputs: Sequence[Array], contex
         places=spatial([places for places, _ in addresses], 0),
         weights=spatial([weights for _, weights in addresses], 0), taps=spatial([len(axis) for axis in axes], 1),
     )  # fmt: skip
-    return holding(run, *arrays)
+    return held(run, *arrays)
 
 
 def _tables(parts: Samples, size: int, real: Any, context: Context) -> tuple[Array | None, Array | None]:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
-from netspec.backends.base import Array, Kernel
+from netspec.backends.base import Array
 from netspec.backends.cupy.arguments import SPACE
-from netspec.backends.cupy.convolution import channels_inside
 from netspec.backends.cupy.launching import described
+from netspec.backends.strides import channels_inside
 
 PACK_BYTES = 16
 """Most that a thread moves at once."""
@@ -46,12 +45,3 @@ def pack(*arrays: Array) -> int:
         if not whole or any(place % (size * item) for place in (x.data.ptr, *others)):
             return 1
     return size
-
-
-def holding(run: Kernel, *arrays: Array) -> Kernel:
-    """The same kernel; arrays that it alone uses live as long as it."""
-    return partial(_run, run, arrays)
-
-
-def _run(run: Kernel, arrays: Sequence[Array]) -> None:
-    run()

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from netspec.backends.base import Array, Context, Kernel
-from netspec.backends.cupy.convolution import channels_inside
-from netspec.backends.cupy.launching import THREADS, WAVES, launch, sequence
-from netspec.backends.cupy.planes import along_channels, holding, in_space, pack, spatial
+from netspec.backends.cupy.launching import THREADS, WAVES, held, launch, sequence
+from netspec.backends.cupy.planes import along_channels, in_space, pack, spatial
 from netspec.backends.cupy.registry import KERNELS, kernel
+from netspec.backends.strides import channels_inside
 from netspec.operations import (
     AdaptiveAveragePool,
     AdaptiveMaxPool,
@@ -99,7 +99,7 @@ def max_unpool(op: MaxUnpool, inputs: Sequence[Array], outputs: Sequence[Array],
     if x.size:
         kernels.append(launch(context, "unpool_owners", x.dtype, "Unpool", x.size, count=x.size, **fields))
     kernels.append(launch(context, "unpool_gather", x.dtype, "Unpool", out.size, count=out.size, **fields))
-    return holding(sequence(kernels), owners)
+    return held(sequence(kernels), owners)
 
 
 def _largest(outputs: Sequence[Array]) -> str:

@@ -190,15 +190,6 @@ def zeros(context: Context, shape: Sequence[int], dtype: Any) -> Array:
     return buffer[:size].reshape(shape)
 
 
-def memory_order(array: Array) -> tuple[int, ...]:
-    """The axes from the longest stride to the shortest; axes of size 1 stay where they are."""
-    order = sorted(
-        range(array.ndim), key=lambda axis: -abs(array.strides[axis]) if array.shape[axis] > 1 else 0
-    )
-    moving = [axis for axis in order if array.shape[axis] > 1]
-    return tuple(moving.pop(0) if array.shape[axis] > 1 else axis for axis in range(array.ndim))
-
-
 def blocks(shape: Sequence[int], limit: int, keep: Sequence[int] = ()) -> list[Block]:
     """Cut an array of `shape` into slices of at most `limit` elements where possible.
 

@@ -13,7 +13,6 @@ from netspec.backends.numpy.arrays import (
     Block,
     block_limit,
     blocks,
-    memory_order,
     scratch,
     sequence,
     spread,
@@ -22,6 +21,7 @@ from netspec.backends.numpy.arrays import (
 from netspec.backends.numpy.finish import Finish
 from netspec.backends.numpy.functions import TABLE
 from netspec.backends.numpy.registry import kernel
+from netspec.backends.strides import memory_order
 from netspec.operations import Affine, Elementwise
 
 SHORT_RUN = 48

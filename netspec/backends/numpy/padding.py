@@ -8,8 +8,9 @@ from functools import partial
 import numpy as np
 
 from netspec.backends.base import Array, Context, Kernel
-from netspec.backends.numpy.arrays import along, memory_order, scratch, sequence
+from netspec.backends.numpy.arrays import along, scratch, sequence
 from netspec.backends.numpy.registry import kernel
+from netspec.backends.strides import memory_order
 from netspec.operations import Pad
 
 

@@ -14,7 +14,8 @@ from netspec.backends.numpy.arrays import Block, along, scratch, sequence
 from netspec.backends.numpy.pool_indices import adaptive_max_with_indices, lowest, max_with_indices, unpool
 from netspec.backends.numpy.registry import kernel
 from netspec.backends.numpy.sums import sum_over
-from netspec.backends.numpy.sweep import Window, channels_inside, in_memory_order, sweep
+from netspec.backends.numpy.sweep import Window, in_memory_order, sweep
+from netspec.backends.strides import channels_inside
 from netspec.operations import AdaptiveAveragePool, AdaptiveMaxPool, AveragePool, MaxPool, MaxUnpool
 
 

@@ -16,13 +16,13 @@ from netspec.backends.numpy.arrays import (
     blocks,
     collected,
     compact,
-    memory_order,
     scratch,
     sequence,
     spread,
 )
 from netspec.backends.numpy.registry import kernel
 from netspec.backends.numpy.sums import extreme_over, sum_over
+from netspec.backends.strides import memory_order
 from netspec.operations import ArgMax, Moments, Normalize, Reduce, Softmax
 
 ROW_ELEMENTS = 2 * CACHE_ELEMENTS

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 
 from netspec.backends.base import Array, Context, Kernel
-from netspec.backends.numpy.arrays import memory_order, scratch
+from netspec.backends.numpy.arrays import scratch
+from netspec.backends.strides import memory_order
 
 NAIVE_TERMS = 16
 """So many terms may be added one after the other in float32."""

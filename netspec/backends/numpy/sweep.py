@@ -25,6 +25,7 @@ from netspec.backends.numpy.arrays import (
     spread,
     tap,
 )
+from netspec.backends.strides import channels_inside
 
 Taps = list[tuple[slice, slice]]
 """For each kernel tap along one axis: the outputs whose window has it inside the input, and where."""
@@ -49,12 +50,6 @@ class Window:
         start = places.start * self.stride - self.padding
         count = places.stop - places.start
         return [tap(count, start + k * self.dilation, self.stride, size) for k in range(self.width)]
-
-
-def channels_inside(x: Array) -> bool:
-    """Whether the channels of x (n, c, *s) lie closer together than its places."""
-    steps = [abs(step) for step, size in zip(x.strides[2:], x.shape[2:], strict=True) if size > 1]
-    return bool(steps) and x.shape[1] > 1 and abs(x.strides[1]) < min(steps)
 
 
 def in_memory_order(x: Array, *others: Array) -> tuple[int, list[Array]]:

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from netspec.backends.base import Array, Context, Kernel
-from netspec.backends.numpy.arrays import Block, block_limit, blocks, memory_order, sequence, spread
+from netspec.backends.numpy.arrays import Block, block_limit, blocks, sequence, spread
 from netspec.backends.numpy.jit import depthwise
 from netspec.backends.numpy.jit.finish import Finishing
 from netspec.backends.numpy.registry import FINISHES, KERNELS
+from netspec.backends.strides import memory_order
 from netspec.operations import Affine, Convolution, Elementwise, Fused, Operation, Stage
 
 

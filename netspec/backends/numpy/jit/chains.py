@@ -15,9 +15,9 @@ from functools import partial
 import numpy as np
 
 from netspec.backends.base import Array, Kernel
-from netspec.backends.numpy.arrays import memory_order
 from netspec.backends.numpy.finish import Region
 from netspec.backends.numpy.jit.compiler import kernel
+from netspec.backends.strides import memory_order
 from netspec.operations import Affine, Stage
 
 OUTER = 3

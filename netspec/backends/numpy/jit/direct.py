@@ -17,12 +17,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from netspec.backends.base import Array, Context, Kernel
-from netspec.backends.numpy.arrays import memory_order, padded, prepared, spread
+from netspec.backends.numpy.arrays import padded, prepared, spread
 from netspec.backends.numpy.finish import Finish
 from netspec.backends.numpy.jit.chains import Chain, fits
 from netspec.backends.numpy.jit.compiler import kernel
 from netspec.backends.numpy.jit.finish import Finishing
 from netspec.backends.numpy.jit.inlined import NONE, addresses, head, indent
+from netspec.backends.strides import memory_order
 from netspec.operations import Convolution
 
 WIDTH = 16
